@@ -1,0 +1,33 @@
+# make train     trains on the embedded digits, into runs/digits     make moons    the same in the plane, into runs/moons
+# make test      the whole test suite                                make lint     style and formatting
+# make clean     removes what make and the tools left, but for runs/
+#
+# ARGS go to the program: make train ARGS="--config.epochs=2 --workdir=runs/short"    make test ARGS=tests/train
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: train moons test lint clean
+
+train: .venv/installed
+	.venv/bin/python -m train.main $(ARGS)
+
+moons: .venv/installed
+	.venv/bin/python -m train.main --config=train/configs/moons.py $(ARGS)
+
+test: .venv/installed
+	.venv/bin/python -m pytest -q $(ARGS)
+
+lint: .venv/installed
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Written last, so that an installation that was broken off starts again from nothing.
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	touch $@

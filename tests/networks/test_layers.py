@@ -1,0 +1,148 @@
+"""The layers of the conditioners against their formulas."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_realnvp import networks
+from tfp_realnvp.networks.layers import spawn_seeds
+
+X = np.random.default_rng(0).normal(1.0, 2.0, size=(16, 5, 7, 3)).astype(np.float32)
+
+
+def test_moments_are_the_batchs_in_training_and_the_moving_ones_otherwise():
+    moments = networks.Moments(momentum=0.75)
+    mean, variance = moments(X, training=True)
+    np.testing.assert_allclose(mean, X.mean((0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(variance, X.var((0, 1, 2)), rtol=1e-4)
+    mean, variance = moments(X)
+    np.testing.assert_allclose(mean, 0.25 * X.mean((0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(variance, 0.75 + 0.25 * X.var((0, 1, 2)), rtol=1e-4)
+
+
+def test_moments_of_any_rank_and_in_the_dtype_of_the_weights_under_a_mixed_policy():
+    moments = networks.Moments(dtype="mixed_bfloat16")
+    mean, _ = moments(tf.cast(X[0, 0], tf.bfloat16), training=True)
+    assert mean.dtype == tf.float32 and mean.shape == (3,)
+
+
+def test_gradients_flow_through_the_batchs_moments():
+    moments = networks.Moments()
+    x = tf.Variable(X)
+    with tf.GradientTape() as tape:
+        _, variance = moments(x, training=True)
+        total = tf.reduce_sum(variance)
+    expected = 2 * (X - X.mean((0, 1, 2))) / X[..., 0].size
+    np.testing.assert_allclose(tape.gradient(total, x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+def test_batch_norm_is_its_formula_in_every_precision(dtype):
+    norm = networks.BatchNormalization(momentum=0.9, epsilon=1e-2, dtype=dtype)
+    norm.build(X.shape)
+    norm.beta.assign([1.0, 2.0, 3.0])
+    mean, variance = X.mean((0, 1, 2)), X.var((0, 1, 2))
+    tolerance = 0.03 if dtype == "mixed_bfloat16" else 1e-4
+    y = keras.ops.convert_to_numpy(keras.ops.cast(norm(X, training=True), "float32"))
+    np.testing.assert_allclose(y, (X - mean) / np.sqrt(variance + 1e-2) + [1, 2, 3], atol=tolerance)
+    moving_mean, moving_variance = 0.1 * mean, 0.9 + 0.1 * variance
+    np.testing.assert_allclose(norm.moments.mean, moving_mean, rtol=tolerance)
+    np.testing.assert_allclose(norm.moments.variance, moving_variance, rtol=tolerance)
+    y = keras.ops.convert_to_numpy(keras.ops.cast(norm(X), "float32"))
+    expected = (X - moving_mean) / np.sqrt(moving_variance + 1e-2) + [1, 2, 3]
+    np.testing.assert_allclose(y, expected, atol=tolerance, rtol=tolerance)
+
+
+def test_the_fused_batch_norm_has_the_gradient_of_the_formula():
+    gradients = []
+    for dtype in ("float32", "float64"):  # fused, and not
+        norm = networks.BatchNormalization(dtype=dtype)
+        x = tf.Variable(X.astype(dtype))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(norm(x, training=True)))
+        gradients.append(np.concatenate([g.numpy().ravel() for g in tape.gradient(loss, [x, norm.beta.value])]))
+    np.testing.assert_allclose(*gradients, atol=1e-4, rtol=1e-3)
+
+
+def test_the_kernel_of_a_weight_normalized_convolution_has_the_norm_of_its_magnitude():
+    conv = networks.WeightNormConv2D(4, 3, use_bias=False)
+    conv.build(X.shape)
+    conv.magnitude.assign([1.0, 2.0, 3.0, 4.0])
+    impulse = np.zeros([3, 5, 5, 3], np.float32)
+    for channel in range(3):
+        impulse[channel, 2, 2, channel] = 1
+    kernel = keras.ops.convert_to_numpy(conv(impulse))[:, 1:4, 1:4]
+    np.testing.assert_allclose(np.sqrt((kernel**2).sum((0, 1, 2))), [1, 2, 3, 4], rtol=1e-5)
+    unit = networks.WeightNormConv2D(4, 3, use_magnitude=False, use_bias=False)
+    kernel = keras.ops.convert_to_numpy(unit(impulse))[:, 1:4, 1:4]
+    np.testing.assert_allclose(np.sqrt((kernel**2).sum((0, 1, 2))), np.ones(4), rtol=1e-5)
+
+
+def test_convolutions_start_as_in_the_authors_code():
+    conv = networks.WeightNormConv2D(64, 3, seed=0)
+    conv.build((None, 8, 8, 8))
+    sigma = np.sqrt(2 / 8)
+    v = conv.v.numpy()
+    assert np.abs(v).max() <= sigma and np.abs(v).max() > 0.99 * sigma
+    assert v.std() == pytest.approx(sigma / np.sqrt(3), rel=0.03)
+    np.testing.assert_allclose(conv.magnitude, np.full(64, sigma * np.sqrt(8 * 9 / 12)), rtol=1e-6)
+    np.testing.assert_array_equal(conv.bias, np.zeros(64))
+
+
+def test_tanh_scale_bounds_the_second_half_only():
+    bounded = networks.TanhScale(networks.MLP(6, [4], seed=0), initial=0.5)
+    x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    shift, log_scale = np.split(bounded(x).numpy(), 2, axis=-1)
+    raw_shift, raw = np.split(bounded.network(x).numpy(), 2, axis=-1)
+    np.testing.assert_array_equal(shift, raw_shift)
+    np.testing.assert_allclose(log_scale, 0.5 * np.tanh(raw), rtol=1e-5)
+
+
+def test_tanh_scale_leaves_the_lower_precision_to_the_network():
+    network = networks.MLP(4, dtype="mixed_bfloat16")
+    bounded = networks.TanhScale(network, dtype="mixed_bfloat16")
+    assert bounded(np.ones([2, 2], np.float32)).dtype == tf.float32
+    assert network(np.ones([2, 2], np.float32)).dtype == tf.bfloat16
+
+
+def test_spawned_seeds_are_repeatable_distinct_and_none_for_none():
+    assert spawn_seeds(3, 4) == spawn_seeds(3, 4) != spawn_seeds(4, 4)
+    assert len(set(spawn_seeds(3, 100))) == 100
+    assert spawn_seeds(None, 2) == [None, None]
+
+
+LAYERS = {
+    "Moments": lambda: networks.Moments(momentum=0.7),
+    "BatchNormalization": lambda: networks.BatchNormalization(momentum=0.7, epsilon=1e-3),
+    "WeightNormConv2D": lambda: networks.WeightNormConv2D(4, 3, use_magnitude=False, seed=1),
+    "TanhScale": lambda: networks.TanhScale(networks.ResNet(6, 4, 1, seed=1), initial=0.3, l2=0.1),
+    "ResNet": lambda: networks.ResNet(6, filters=4, num_blocks=2, checkerboard=1, l2=0.1, seed=2),
+    "ResidualBlock": lambda: networks.ResidualBlock(3, seed=1),
+    "MLP": lambda: networks.MLP(6, hidden_units=[5, 4], activation="elu", seed=3),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_is_rebuilt_from_its_serialized_form(name):
+    layer = LAYERS[name]()
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert again.get_config() == layer.get_config()
+    for each in (layer, again):
+        each.build(X.shape)
+    again.set_weights(layer.get_weights())
+    x = X if name != "MLP" else X.reshape(-1, 3)
+    for y, expected in zip(keras.tree.flatten(again(x)), keras.tree.flatten(layer(x)), strict=True):
+        np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_knows_the_shape_of_its_output(name):
+    layer = LAYERS[name]()
+    x = X if name != "MLP" else X.reshape(-1, 3)
+    shapes = keras.tree.map_structure(lambda y: tuple(y.shape), layer(x))
+    assert layer.compute_output_shape(x.shape) == shapes
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

@@ -1,0 +1,398 @@
+"""FlowModel: Keras's methods over a TFP distribution."""
+
+import math
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfp_realnvp as rnvp
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+SHAPE = (8, 8, 1)
+IMAGES = sklearn.datasets.load_digits().images[:64, ..., None].astype(np.uint8)
+
+
+def small_model(**kwargs):
+    options = dict(num_scales=2, filters=4, num_blocks=1, num_bins=17, seed=0, **kwargs)
+    return rnvp.RealNVP(SHAPE, **options)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = small_model()
+    model.compile()
+    model.fit(IMAGES, batch_size=32, epochs=2, verbose=0)
+    return model
+
+
+def one_convolution():
+    """A flow over the same images whose graph is quickly traced."""
+    network = rnvp.networks.TanhScale(keras.layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros"))
+    coupling = rnvp.bijectors.Coupling(rnvp.bijectors.masks.Checkerboard(), network)
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), SHAPE)
+    flow = tfb.Invert(tfb.Chain([coupling, rnvp.bijectors.Logit(17)]))
+    return rnvp.FlowModel(tfd.TransformedDistribution(base, flow), num_bins=17, seed=0)
+
+
+def vector_flow(num_couplings=2, **kwargs):
+    couplings = [
+        rnvp.bijectors.Coupling([i % 2, 1 - i % 2], rnvp.networks.TanhScale(rnvp.networks.MLP(4, [16], seed=i)))
+        for i in range(num_couplings)
+    ]
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), 2)
+    return rnvp.FlowModel(tfd.TransformedDistribution(base, tfb.Invert(tfb.Chain(couplings))), **kwargs)
+
+
+# Bits per dimension.
+
+
+@pytest.mark.parametrize("num_bins", [17, 32, 256])
+@pytest.mark.parametrize("shape, dtype", [((8, 8, 1), "float32"), ((32, 32, 3), "float64")])
+def test_a_uniform_distribution_scores_log2_of_the_number_of_bins(num_bins, shape, dtype):
+    uniform = tfd.Uniform(tf.zeros(shape, dtype), tf.cast(num_bins, dtype))
+    model = rnvp.FlowModel(tfd.Independent(uniform, 3), num_bins=num_bins, seed=1)
+    model.compile()
+    images = np.random.default_rng(0).integers(num_bins, size=(100, *shape)).astype(np.uint8)
+    logs = model.evaluate(images, batch_size=32, verbose=0, return_dict=True)
+    assert logs["bits_per_dim"] == pytest.approx(math.log2(num_bins), abs=1e-6)
+    assert logs["loss"] == pytest.approx(math.prod(shape) * math.log(num_bins), rel=1e-6)
+
+
+def test_evaluate_is_the_mean_of_predict_over_every_image_in_any_batches(trained):
+    nats = -trained.predict(IMAGES[:50], batch_size=50, verbose=0)
+    assert nats.shape == (50,)
+    np.testing.assert_allclose(trained.predict(IMAGES[:50], batch_size=7, verbose=0), -nats, rtol=1e-5)
+    loss, bits_per_dim = trained.evaluate(IMAGES[:50], batch_size=16, verbose=0)
+    assert loss == pytest.approx(nats.mean(), rel=1e-5)
+    assert bits_per_dim == pytest.approx(loss / (64 * math.log(2)))
+
+
+def test_log_probability_is_the_distributions_at_the_image_plus_noise(trained):
+    x = rnvp.dequantization.uniform(tf.constant(IMAGES[:5]), 17, tf.constant([0, -1], tf.int64))
+    np.testing.assert_allclose(trained.distribution.log_prob(x), trained.predict(IMAGES[:5], verbose=0), rtol=1e-4)
+
+
+# Training.
+
+
+def test_fit_takes_arrays_data_sets_and_tfds_dictionaries_with_the_same_result():
+    labels = np.zeros(len(IMAGES), np.int64)
+    dictionaries = tf.data.Dataset.from_tensor_slices({"image": IMAGES, "label": labels})
+    sources = [
+        IMAGES,
+        IMAGES.astype(np.float64),
+        {"image": IMAGES, "label": labels},
+        tf.data.Dataset.from_tensor_slices(IMAGES).batch(32),
+        tf.data.Dataset.from_tensor_slices((IMAGES, labels)).batch(32),
+        dictionaries.batch(32),
+    ]
+    results = []
+    for data in sources:
+        model = one_convolution()
+        model.compile()
+        options = {} if isinstance(data, tf.data.Dataset) else dict(batch_size=32, shuffle=False)
+        history = model.fit(data, epochs=1, verbose=0, **options).history
+        assert set(history) == {"loss", "bits_per_dim"}
+        results.append(history["loss"][0])
+        model.evaluate(data, verbose=0)
+        assert model.predict(data, verbose=0).shape == (64,)
+    np.testing.assert_allclose(results, results[0], rtol=1e-5)
+
+
+def test_training_eagerly_gives_the_numbers_of_the_graph():
+    training, evaluation = [], []
+    for run_eagerly in (False, True):
+        model = rnvp.RealNVP(SHAPE, num_scales=1, filters=2, num_blocks=1, num_bins=17, seed=0)
+        model.compile(run_eagerly=run_eagerly)
+        training.append([model.train_on_batch(IMAGES[:32])[0] for _ in range(3)])
+        evaluation.append(model.evaluate(IMAGES, verbose=0))
+    np.testing.assert_allclose(*training, rtol=1e-6)
+    np.testing.assert_allclose(*evaluation, rtol=1e-3)  # Adam's first steps magnify the rounding of small gradients
+
+
+def test_compile_has_the_papers_optimizer_and_refuses_a_loss():
+    model = small_model()
+    model.compile()
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert model.optimizer.global_clipnorm == 100
+    with pytest.raises(ValueError, match="loss must be left out"):
+        model.compile(loss="mse")
+
+
+def test_the_penalty_is_on_magnitudes_and_checkerboard_scales_only():
+    model = small_model()
+    penalized = [w for w in model.trainable_weights if w.regularizer]
+    assert {w.path.split("/")[-1] for w in penalized} == {"magnitude", "a"}
+    assert sum(w.path.endswith("/a") for w in penalized) == 7  # of ten couplings three are channel couplings
+    expected = 5e-5 * sum(float(tf.reduce_sum(w.value**2)) for w in penalized)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_noise_is_new_at_each_step_and_a_seed_repeats_a_run_bit_for_bit():
+    def losses():
+        model = one_convolution()
+        model.compile(keras.optimizers.SGD(0.0))
+        return [model.train_on_batch(IMAGES[:16])[0] for _ in range(2)]
+
+    first, second = losses(), losses()
+    assert first == second
+    assert first[0] != first[1]
+
+
+def test_variables_that_keras_would_not_train_are_refused_by_name():
+    location = tf.Variable([0.0, 0.0], name="base_location")
+    with pytest.raises(ValueError, match="base_location"):
+        rnvp.FlowModel(tfd.MultivariateNormalDiag(location, [1.0, 1.0]))
+    rnvp.FlowModel(tfd.MultivariateNormalDiag(tf.Variable([0.0, 0.0], trainable=False), [1.0, 1.0]))
+
+
+def test_variables_hidden_in_a_function_are_refused_when_training_meets_them():
+    network = rnvp.networks.MLP(4, [3], name="hidden_network")
+    coupling = rnvp.bijectors.Coupling([1, 0], lambda x: network(x))
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), 2)
+    model = rnvp.FlowModel(tfd.TransformedDistribution(base, tfb.Invert(coupling)))
+    model.compile()
+    with pytest.raises(ValueError, match="belong to no Keras network.*hidden_network"):
+        model.fit(np.zeros([8, 2], np.float32), verbose=0)
+
+
+def test_networks_are_found_in_any_composition_of_stock_bijectors_and_distributions():
+    first, second, third = (rnvp.networks.MLP(2, [3], seed=i) for i in range(3))
+    coupling = lambda network: rnvp.bijectors.Coupling([1, 0], network, rnvp.bijectors.additive)
+    flow = tfb.Chain([tfb.Scale(2.0), tfb.Invert(coupling(first)), tfb.Chain([coupling(second), tfb.Identity()])])
+    base = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), 2), coupling(third))
+    model = rnvp.FlowModel(tfd.TransformedDistribution(base, flow))
+    assert model.networks == [first, second, third]
+    assert len(model.trainable_weights) == 12
+    model.compile()
+    before = [w.numpy() for w in model.trainable_weights]
+    model.train_on_batch(np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32))
+    assert all(np.any(w.numpy() != old) for w, old in zip(model.trainable_weights, before, strict=True))
+
+
+# Samples and latents.
+
+
+def test_samples_are_levels_that_a_seed_repeats(trained):
+    images = trained.sample(5, seed=3)
+    assert images.shape == (5, *SHAPE) and images.dtype == np.uint8 and images.max() < 17
+    np.testing.assert_array_equal(images, trained.sample(5, seed=3, batch_size=2))
+    assert np.any(images != trained.sample(5, seed=4))
+
+
+def test_temperature_zero_gives_the_image_of_the_mean_latent(trained):
+    cold = trained.sample(3, temperature=0.0, seed=0)
+    np.testing.assert_array_equal(cold, trained.decode(np.zeros([3, *SHAPE])))
+
+
+def test_decode_gives_back_what_encode_was_given(trained):
+    z = trained.encode(IMAGES, batch_size=20)
+    assert z.shape == IMAGES.shape and z.dtype == np.float32
+    np.testing.assert_array_equal(trained.decode(z), IMAGES)
+    assert np.abs(trained.bijector.forward(z) - (IMAGES + 0.5)).max() < 0.05
+
+
+def test_latents_by_scale_are_the_entries_of_the_latent_finest_first():
+    model = rnvp.RealNVP((16, 16, 3), num_scales=3, filters=2, num_blocks=1)
+    z = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    latents = model.latents_by_scale(z)
+    assert [latent.shape for latent in latents] == [(2, 8, 8, 6), (2, 4, 4, 12), (2, 4, 4, 12)]
+    np.testing.assert_array_equal(np.sort(np.concatenate([x.ravel() for x in latents])), np.sort(z.ravel()))
+    # The anti-diagonal of each 2×2 block leaves at the first scale: top-right, then bottom-left.
+    np.testing.assert_array_equal(latents[0][..., :3], z[:, ::2, 1::2])
+    np.testing.assert_array_equal(latents[0][..., 3:], z[:, 1::2, ::2])
+
+
+def test_vector_flows_have_one_scale_of_latents():
+    model = rnvp.RealNVP((3,), num_scales=1, filters=4, num_blocks=1)
+    assert [z.shape for z in model.latents_by_scale(np.zeros([2, 3]))] == [(2, 3)]
+
+
+# Vectors.
+
+
+def test_two_moons_are_learned():
+    points = sklearn.datasets.make_moons(4096, noise=0.05, random_state=0)[0].astype(np.float32)
+    model = rnvp.RealNVP(event_shape=(2,), num_scales=2, filters=32, num_blocks=2, seed=0)
+    model.compile(rnvp.optimizers.Adam(5e-3, global_clipnorm=100.0))
+    model.fit(points, batch_size=256, epochs=12, verbose=0)
+    nats = -model.predict(points, batch_size=4096, verbose=0).mean()
+    assert nats < 1.0  # a Gaussian with the data's mean and covariance: 1.97
+    samples = model.sample(500, seed=0)
+    assert samples.dtype == np.float32
+    distance = np.sqrt(((samples[:, None] - points[None, ::4]) ** 2).sum(-1)).min(1)
+    assert np.mean(distance < 0.15) > 0.85
+
+
+def test_vectors_come_back_from_their_latents():
+    model = vector_flow()
+    points = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    np.testing.assert_allclose(model.decode(model.encode(points)), points, atol=1e-5)
+
+
+# Saving.
+
+
+def test_a_fresh_process_predicts_bit_equal_and_goes_on_training(trained, tmp_path):
+    path = tmp_path / "flow.keras"
+    trained.save(path)
+    np.save(tmp_path / "images.npy", IMAGES)
+    program = f"""
+import keras, numpy as np, tfp_realnvp
+model = keras.saving.load_model({str(path)!r})
+images = np.load({str(tmp_path / "images.npy")!r})
+np.save({str(tmp_path / "predictions.npy")!r}, model.predict(images, verbose=0))
+loss = model.train_on_batch(images)[0]
+np.save({str(tmp_path / "trained.npy")!r}, [loss, *model.evaluate(images, verbose=0), int(model.optimizer.iterations)])
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    predictions = trained.predict(IMAGES, verbose=0)
+    np.testing.assert_array_equal(np.load(tmp_path / "predictions.npy"), predictions)
+    here = keras.saving.load_model(path)
+    loss = here.train_on_batch(IMAGES)[0]
+    expected = [loss, *here.evaluate(IMAGES, verbose=0), int(here.optimizer.iterations)]
+    np.testing.assert_array_equal(np.load(tmp_path / "trained.npy"), expected)
+    assert expected[-1] == int(trained.optimizer.iterations) + 1
+
+
+def test_saving_replaces_a_file_as_a_whole(trained, tmp_path, monkeypatch):
+    path = tmp_path / "flow.keras"
+    trained.save(path)
+    before = path.read_bytes()
+
+    def crash(self, filepath, **kwargs):
+        filepath.write_bytes(b"half a fi")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(keras.Model, "save", crash)
+    with pytest.raises(OSError):
+        trained.save(path)
+    assert path.read_bytes() == before
+
+
+def test_saving_an_arbitrary_flow_says_what_to_do_instead(tmp_path):
+    model = vector_flow()
+    with pytest.raises(NotImplementedError, match="save_weights"):
+        model.save(tmp_path / "flow.keras")
+    model.save_weights(tmp_path / "flow.weights.h5")
+    other = vector_flow()
+    points = np.ones([4, 2], np.float32)
+    other.load_weights(tmp_path / "flow.weights.h5")
+    np.testing.assert_array_equal(other.predict(points, verbose=0), model.predict(points, verbose=0))
+
+
+def test_the_summary_names_each_layer_in_the_order_of_the_paper(capsys):
+    model = small_model()
+    lines = []
+    model.summary(print_fn=lambda text, **_: lines.append(text))
+    text = "\n".join(lines)
+    names = [f"scale_0_coupling_{i} " for i in (0, 1, 2, 4, 5, 6)] + [f"scale_1_coupling_{i} " for i in range(4)]
+    places = [text.index(name) for name in names]
+    assert places == sorted(places)
+
+
+# Errors.
+
+BAD_IMAGES = {
+    "fractions": (IMAGES + 0.5, r"x must hold integers from 0 to 16; got fractions such as"),
+    "negative": (IMAGES.astype(np.int32) - 1, r"x must hold integers from 0 to 16; got values from -1"),
+    "too large": (np.full([2, *SHAPE], 17, np.uint8), r"x must hold integers from 0 to 16; got values from 17 to 17"),
+    "NaN": (np.full([2, *SHAPE], np.nan), r"x must be finite; got NaN"),
+    "infinity": (np.full([2, *SHAPE], np.inf), r"x must be finite"),
+    "wrong shape": (IMAGES[:, :4], r"x must have shape \[N\] \+ \(8, 8, 1\); got \(64, 4, 8, 1\)"),
+    "no channel": (IMAGES[..., 0], r"x must have shape \[N\] \+ \(8, 8, 1\); got \(64, 8, 8\)"),
+    "empty": (IMAGES[:0], r"x must not be empty; got shape \(0, 8, 8, 1\)"),
+    "dictionary": ({"picture": IMAGES}, r'must hold "image"; got the keys \[\'picture\'\]'),
+    "data set of another shape": (
+        tf.data.Dataset.from_tensor_slices(IMAGES[:, :4]).batch(8),
+        r"x must hold batches of shape \[batch\] \+ \(8, 8, 1\); got \(None, 4, 8, 1\)",
+    ),
+    "data set not batched": (tf.data.Dataset.from_tensor_slices(IMAGES), r"x must hold batches"),
+    "data set without elements": (tf.data.Dataset.from_tensor_slices(IMAGES).take(0).batch(8), r"x must not be empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_bad_data_are_refused_before_any_work(trained, name, method):
+    data, message = BAD_IMAGES[name]
+    step = int(trained.optimizer.iterations)
+    with pytest.raises(ValueError, match=message):
+        getattr(trained, method)(data, verbose=0)
+    assert int(trained.optimizer.iterations) == step
+
+
+@pytest.mark.parametrize("name", ["fractions", "too large", "NaN", "wrong shape"])
+def test_encode_and_train_on_batch_refuse_bad_data(trained, name):
+    data, message = BAD_IMAGES[name]
+    with pytest.raises(ValueError, match=message.replace("x must", "images must")):
+        trained.encode(data)
+    with pytest.raises(ValueError, match=message):
+        trained.train_on_batch(data)
+
+
+def test_bad_levels_deep_in_a_data_set_are_a_value_error():
+    model = rnvp.FlowModel(tfd.Independent(tfd.Uniform(tf.zeros(SHAPE), 17.0), 3), num_bins=17)
+    model.compile()
+    for bad, message in ((16.5, "integers from 0 to 16"), (17.0, "integers from 0 to 16"), (np.nan, "must be finite")):
+        images = IMAGES.astype(np.float32)
+        images[50, 3, 3] = bad
+        with pytest.raises(ValueError, match=f"x must .*{message.split('must ')[-1]}"):
+            model.evaluate(tf.data.Dataset.from_tensor_slices(images).batch(8), verbose=0)
+
+
+def test_a_data_set_that_turns_out_to_be_empty_is_refused():
+    model = rnvp.FlowModel(tfd.Independent(tfd.Uniform(tf.zeros(SHAPE), 17.0), 3), num_bins=17)
+    model.compile()
+    nothing = tf.data.Dataset.from_tensor_slices(IMAGES).filter(lambda image: False).batch(8)
+    with pytest.raises(ValueError, match="x must not be empty"):
+        model.evaluate(nothing, verbose=0)
+    flow = vector_flow()
+    flow.compile()
+    with pytest.raises(ValueError, match="x must not be empty"):
+        flow.fit(
+            tf.data.Dataset.from_tensor_slices(np.zeros([8, 2], np.float32)).filter(lambda x: False).batch(4), verbose=0
+        )
+
+
+def test_bad_validation_data_are_refused_by_that_name(trained):
+    with pytest.raises(ValueError, match="validation_data must have shape"):
+        trained.fit(IMAGES, validation_data=IMAGES[:, :4], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m: m.decode(np.zeros([2, 8, 8])), r"z must have shape \[N\] \+ \(8, 8, 1\); got \(2, 8, 8\)"),
+        (lambda m: m.decode(np.full([2, *SHAPE], np.nan)), "z must not hold NaN"),
+        (lambda m: m.latents_by_scale(np.zeros([2, 4, 4, 1])), "z must have shape"),
+        (lambda m: m.sample(0), "num_samples must be a positive int; got 0"),
+        (lambda m: m.sample(2.5), "num_samples must be a positive int; got 2.5"),
+        (lambda m: m.sample(2, temperature=-1.0), "temperature must be a non-negative number; got -1.0"),
+        (lambda m: m.sample(2, temperature=float("nan")), "temperature must be a non-negative number; got nan"),
+    ],
+)
+def test_bad_latents_and_samples_are_refused(trained, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(trained)
+
+
+def test_bad_distributions_are_refused():
+    with pytest.raises(ValueError, match="distribution must have no batch shape"):
+        rnvp.FlowModel(tfd.Normal([0.0, 1.0], 1.0))
+    for num_bins in (0, 2.5, -1, 70000):
+        with pytest.raises(ValueError, match="num_bins must be None or an int from 1 to 65536"):
+            rnvp.FlowModel(tfd.Sample(tfd.Normal(0.0, 1.0), 2), num_bins=num_bins)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

@@ -1,0 +1,5 @@
+"""The flows of the papers, one file each."""
+
+from tfp_realnvp.architectures.real_nvp import RealNVP
+
+__all__ = ["RealNVP"]

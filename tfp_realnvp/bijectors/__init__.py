@@ -1,0 +1,21 @@
+"""Invertible maps as `tfb.Bijector`s: TFP only, no networks, no Keras. Forward is data → latent, as in the papers."""
+
+from tfp_realnvp.bijectors import masks
+from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first
+from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.normalization import BatchNormalization
+from tfp_realnvp.bijectors.pixels import Logit
+from tfp_realnvp.bijectors.reshaping import FactorOut, Squeeze
+
+__all__ = [
+    "BatchNormalization",
+    "Coupling",
+    "FactorOut",
+    "FusedBijector",
+    "Logit",
+    "Squeeze",
+    "additive",
+    "affine",
+    "affine_scale_first",
+    "masks",
+]

@@ -1,0 +1,207 @@
+"""`FusedBijector`: value and log-det from one pass. The only file that touches TFP's and TF's internals."""
+
+import itertools
+import weakref
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow.python.eager import record
+from tensorflow.python.framework import func_graph
+from tensorflow.python.framework.ops import EagerTensor
+
+tfb = tfp.bijectors
+_numbers = itertools.count()
+
+
+class FusedBijector(tfb.Bijector):
+    """A bijector that computes its value and its log-det together, running each of its networks once.
+
+    A subclass writes one method per direction:
+
+    ```none
+    _forward_and_log_det(x) -> y, log|det dy/dx|
+    _inverse_and_log_det(y) -> x, log|det dx/dy|
+    ```
+
+    `forward`, `inverse` and both log-dets are then answered from one pass: whichever is asked first computes it, the
+    others, on the same tensor or on the one at its other end, find it. `TransformedDistribution.log_prob` asks for the
+    inverse and then for the log-det, and so evaluates each network once, in a graph and eagerly.
+
+    A pass is found again only where repeating it would give the same tensors: in the graph it was computed in, with the
+    weights it was computed with, and under a gradient tape only if it was computed under one. Eagerly it lives as long
+    as the tensor that was handed out.
+
+    Args:
+      parameters: the subclass's `dict(locals())`, as for any `tfb.Bijector`.
+      event_ndims: int, the rank of an event; the log-det has one value an event.
+      networks: the callables whose weights this bijector depends on. Their variables appear in `variables` and
+        `trainable_variables` of the bijector and of every distribution that holds it.
+      validate_args, name: as for `tfb.Bijector`.
+
+    Attributes:
+      number: int, counts the fused bijectors in the order they were made in.
+
+    Example:
+
+    ```python
+    class Double(FusedBijector):
+        def __init__(self, name="double"):
+            super().__init__(dict(locals()), event_ndims=1, name=name)
+
+        def _forward_and_log_det(self, x):
+            return 2 * x, tf.fill(tf.shape(x)[:-1], np.log(2.) * x.shape[-1])
+
+        def _inverse_and_log_det(self, y):
+            return y / 2, tf.fill(tf.shape(y)[:-1], -np.log(2.) * y.shape[-1])
+    ```
+    """
+
+    _TF_MODULE_IGNORED_PROPERTIES = tfb.Bijector._TF_MODULE_IGNORED_PROPERTIES.union(
+        ("_networks", "_passes", "_seen_weights")
+    )
+
+    def __init__(self, parameters, event_ndims, networks=(), validate_args=False, name=None):
+        super().__init__(
+            forward_min_event_ndims=event_ndims, validate_args=validate_args, parameters=parameters, name=name
+        )
+        self.number = next(_numbers)
+        self._networks = self._no_dependency(tuple(networks))
+        self._passes = _Passes(self)
+        self._seen_weights = self._no_dependency([])
+        self._weights_version = 0
+        self._collect_weights()
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @property
+    def networks(self):
+        """The callables (conditioners, moments) whose weights this bijector depends on."""
+        return self._networks
+
+    def _forward_and_log_det(self, x):
+        raise NotImplementedError(f"{type(self).__name__} must define _forward_and_log_det(x) -> y, log_det")
+
+    def _inverse_and_log_det(self, y):
+        raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
+
+    def _collect_weights(self):
+        """Makes the networks' weights visible to tf.Module, which knows tf.Variables but not Keras's."""
+        variables = [v for network in self._networks for v in getattr(network, "variables", ())]
+        self._weights = [v if isinstance(v, tf.Variable) else v.value for v in variables]
+        self._collected = all(getattr(network, "built", True) for network in self._networks)
+
+    # What tfb.Bijector's public methods ask for.
+
+    @property
+    def _cache(self):
+        return self._passes
+
+    def _compute(self, x=None, y=None):
+        """Runs the pass from the end that is given; returns it and the tensor at its other end."""
+        given = x if y is None else y
+        if y is None:
+            other, log_det = self._forward_and_log_det(x)
+        else:
+            other, inverse_log_det = self._inverse_and_log_det(y)
+            log_det = -inverse_log_det
+        other = tf.identity(other) if other is given else other
+        if not self._collected:
+            self._collect_weights()
+        ends = (x, other) if y is None else (other, y)
+        return _Pass(*ends, log_det, state=hash(self)), other
+
+    def __hash__(self):
+        """Part of the key of every cache that TFP keeps for us and for what contains us (`tfb.Chain`, ...).
+
+        It changes whenever a remembered pass may no longer be given out, so that those caches miss as well.
+        """
+        return hash((super().__hash__(), self._state()))
+
+    def _state(self):
+        """Where we compute, whether a tape listens, and which values our weights have: equal states, equal passes."""
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        # A variable of a distribution strategy consists of one variable a replica.
+        variables = [v for weight in self._weights for v in getattr(weight, "values", (weight,))]
+        if graph is None:
+            weights = [np.asarray(tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype)) for v in variables]
+            if len(weights) != len(self._seen_weights) or not all(map(_same, weights, self._seen_weights)):
+                self._seen_weights = self._no_dependency(weights)
+                self._weights_version += 1
+            version = self._weights_version
+        else:
+            version = sum(_num_writes(graph, v) for v in variables)
+        return graph and id(graph), record.could_possibly_record(), version
+
+
+class _Pass:
+    """One evaluation of a bijector: its two ends, log|det dy/dx|, and the state that it holds in."""
+
+    def __init__(self, x, y, log_det, state):
+        self.x, self.y = weakref.ref(x), weakref.ref(y)
+        # The tensors of a graph live as long as the graph, and we must not prolong that.
+        self.log_det = (lambda: log_det) if isinstance(y, EagerTensor) else weakref.ref(log_det)
+        self.state = state
+
+
+class _Passes:
+    """The cache of a `FusedBijector`: the four look-ups of TFP's `BijectorCache`, each answered from a `_Pass`."""
+
+    def __init__(self, bijector):
+        self._bijector = weakref.ref(bijector)
+        self._by_end = {}  # id of the tensor at either end -> the pass
+
+    def forward(self, x):
+        found, y = self._find_or_compute("x", x)
+        self._keep_while_alive(found, holder=y, other=x)
+        return y
+
+    def inverse(self, y):
+        found, x = self._find_or_compute("y", y)
+        self._keep_while_alive(found, holder=x, other=y)
+        return x
+
+    def forward_attributes(self, x):
+        found, y = self._find_or_compute("x", x)
+        return {"ildj": -found.log_det()}
+
+    def inverse_attributes(self, y):
+        found, x = self._find_or_compute("y", y)
+        return {"ildj": -found.log_det()}
+
+    def _find_or_compute(self, end, tensor):
+        """The pass with `tensor` at its `end`, "x" or "y", and the tensor at its other end."""
+        found, other_end = self._by_end.get(id(tensor)), {"x": "y", "y": "x"}[end]
+        if found and getattr(found, end)() is tensor and found.state == hash(self._bijector()):
+            return found, getattr(found, other_end)()
+        found, other = self._bijector()._compute(**{end: tensor})
+        self._keep_while_alive(found, holder=tensor, other=other)
+        return found, other
+
+    def _keep_while_alive(self, found, holder, other):
+        """Ties the pass to the end in the caller's hands, which in turn keeps the other end alive."""
+        ends = id(holder), id(other)
+        found.kept = other if isinstance(other, EagerTensor) else None
+        found.guard = weakref.ref(holder, lambda _: self._forget(found, ends))
+        self._by_end.update(dict.fromkeys(ends, found))
+
+    def _forget(self, found, ends):
+        for end in ends:
+            if self._by_end.get(end) is found:
+                del self._by_end[end]
+        found.kept = found.guard = None
+
+
+def _num_writes(graph, variable):
+    """How many operations of `graph` so far may have changed `variable`."""
+    handle = graph.capture(variable.handle) if isinstance(graph, func_graph.FuncGraph) else variable.handle
+    return sum(operation.type != "ReadVariableOp" for operation in handle.consumers())
+
+
+def _same(weight, seen):
+    # An unchanged variable gives out the same memory; only a changed (or copied) one needs a look at its values.
+    if weight.__array_interface__["data"] == seen.__array_interface__["data"]:
+        return True
+    return np.array_equal(weight, seen)

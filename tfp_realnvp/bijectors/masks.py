@@ -1,0 +1,140 @@
+"""Masks: which entries of an event a coupling keeps and which it changes (Real NVP, section 3.4, figure 3)."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def checkerboard(height, width, top_left=1):
+    """The checkerboard `(top_left + row + column) mod 2`, float32 of shape [height, width, 1].
+
+    `height` and `width` may be ints or scalar tensors. As in the authors' code (the paper's text has the opposite
+    sign) `top_left=1` gives 1 at the top-left pixel.
+    """
+    rows = tf.range(height)[:, tf.newaxis, tf.newaxis]
+    columns = tf.range(width)[:, tf.newaxis]
+    return tf.cast((top_left + rows + columns) % 2, tf.float32)
+
+
+class Mask:
+    """Splits an event into what is kept and what is changed, and puts the two together again.
+
+    Attributes:
+      event_ndims: int, the rank of the events it splits.
+    """
+
+    event_ndims: int
+
+    def split(self, x):
+        """Returns `(kept, changed)`, the two parts of `x`."""
+        raise NotImplementedError
+
+    def merge(self, kept, changed):
+        """The inverse of `split`; whatever `changed` holds where entries are kept is ignored."""
+        raise NotImplementedError
+
+    def sum_changed(self, values):
+        """Sums `values`, shaped like `changed`, over the changed entries: one sum an event."""
+        raise NotImplementedError
+
+
+class Nothing(Mask):
+    """Keeps nothing: every entry is changed.
+
+    Args:
+      event_ndims: int, the rank of an event.
+    """
+
+    def __init__(self, event_ndims):
+        self.event_ndims = event_ndims
+
+    def split(self, x):
+        return None, x
+
+    def merge(self, kept, changed):
+        return changed
+
+    def sum_changed(self, values):
+        return tf.reduce_sum(values, axis=list(range(-self.event_ndims, 0)))
+
+
+class Dense(Mask):
+    """A binary mask b in the shape of the event: `kept = b * x`, `changed = (1 - b) * x`.
+
+    Args:
+      b: array of 0 (changed) and 1 (kept), of rank 1 for vectors and 3 for images (a size of 1 broadcasts).
+
+    Raises:
+      ValueError: for another rank, or entries other than 0 and 1.
+
+    Example: `Dense([1, 0])` keeps the first coordinate of a point in the plane and changes the second.
+    """
+
+    def __init__(self, b):
+        b = np.asarray(b)
+        if b.ndim not in (1, 3):
+            raise ValueError(f"mask must have rank 1 (vectors) or 3 (images); got shape {b.shape}")
+        if not np.isin(b, (0, 1)).all():
+            raise ValueError(f"mask must hold 0 (changed) and 1 (kept) only; got the values {np.unique(b)}")
+        self._b = b.astype(np.float32)
+        self.event_ndims = b.ndim
+
+    def _mask_of(self, x):
+        return tf.constant(self._b, x.dtype)
+
+    def split(self, x):
+        b = self._mask_of(x)
+        return b * x, (1 - b) * x
+
+    def merge(self, kept, changed):
+        return kept + (1 - self._mask_of(kept)) * changed
+
+    def sum_changed(self, values):
+        return tf.reduce_sum((1 - self._mask_of(values)) * values, axis=list(range(-self.event_ndims, 0)))
+
+
+class Checkerboard(Dense):
+    """The checkerboard over the pixels of an image of any size: see `checkerboard`.
+
+    Args:
+      top_left: 1 to keep the top-left pixel, 0 to change it.
+    """
+
+    event_ndims = 3
+
+    def __init__(self, top_left=1):
+        if top_left not in (0, 1):
+            raise ValueError(f"top_left must be 0 or 1; got {top_left!r}")
+        self.top_left = top_left
+
+    def _mask_of(self, x):
+        height, width = (x.shape[i] or tf.shape(x)[i] for i in (-3, -2))
+        return tf.cast(checkerboard(height, width, self.top_left), x.dtype)
+
+
+class Channel(Mask):
+    """Halves of the channels of an image: the parts are slices, so that a network sees only what it needs.
+
+    Args:
+      keep_first: whether the first half is kept and the second changed, or the other way round.
+    """
+
+    event_ndims = 3
+
+    def __init__(self, keep_first=True):
+        self.keep_first = keep_first
+
+    def split(self, x):
+        first, second = halves(x)
+        return (first, second) if self.keep_first else (second, first)
+
+    def merge(self, kept, changed):
+        return tf.concat([kept, changed] if self.keep_first else [changed, kept], axis=-1)
+
+    def sum_changed(self, values):
+        return tf.reduce_sum(values, axis=[-3, -2, -1])
+
+
+def halves(x):
+    """Splits the channels of `x` in two; of an odd number the second half gets one more."""
+    first = x.shape[-1] // 2
+    return x[..., :first], x[..., first:]

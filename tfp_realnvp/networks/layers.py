@@ -1,0 +1,255 @@
+"""Layers that the conditioners are made of: weight-normalized convolution, moments, batch norm, bounded log-scale."""
+
+import random
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+register = keras.saving.register_keras_serializable(package="tfp_realnvp")
+
+
+def draw_seed(seed=None):
+    """`seed`, or where it is None one drawn from Python's generator, which `keras.utils.set_random_seed` sets."""
+    return random.randrange(2**31) if seed is None else seed
+
+
+def spawn_seeds(seed, number):
+    """`number` independent seeds for the parts of a network; all None where `seed` is None."""
+    if seed is None:
+        return [None] * number
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(number)]
+
+
+@register
+class Moments(keras.layers.Layer):
+    """Mean and variance of each channel: the batch's in training, their moving averages otherwise.
+
+    ```none
+    moving ← momentum · moving + (1 − momentum) · batch        once each training call
+    ```
+
+    Under a distribution strategy the batch is the global one. The moments are computed in the dtype of the weights,
+    float32 under a mixed policy, whatever the dtype of the input.
+
+    Args:
+      momentum: weight of the past in the moving averages, in [0, 1).
+
+    Call arguments:
+      x: tensor of shape [..., channels].
+      training: whether to use, and learn from, the batch; by default Keras's call context decides.
+
+    Returns:
+      `(mean, variance)`, each of shape [channels].
+
+    Example: `mean, variance = Moments()(images, training=True)`
+    """
+
+    def __init__(self, momentum=0.9, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.momentum = momentum
+
+    def build(self, input_shape):
+        options = dict(shape=input_shape[-1:], trainable=False, autocast=False, aggregation="mean")
+        self.mean = self.add_weight(name="mean", initializer="zeros", **options)
+        self.variance = self.add_weight(name="variance", initializer="ones", **options)
+
+    def call(self, x, training=False):
+        if not training:
+            return tf.identity(self.mean.value), tf.identity(self.variance.value)
+        moments = _batch_moments(tf.cast(x, self.variable_dtype))
+        self.update(*moments)
+        return moments
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[-1:],) * 2
+
+    def update(self, mean, variance):
+        """Moves the averages towards a batch's moments."""
+        for moving, batch in ((self.mean, mean), (self.variance, variance)):
+            moving.assign(self.momentum * moving + (1 - self.momentum) * batch)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum}
+
+
+def _num_replicas():
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _batch_moments(x):
+    axes = list(range(x.shape.rank - 1))
+    if _num_replicas() == 1:
+        return tf.nn.moments(x, axes)
+    replica = tf.distribute.get_replica_context()
+    mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(x, axes))
+    deviation = tf.math.squared_difference(x, tf.stop_gradient(mean))  # d variance / d mean is 0
+    return mean, replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(deviation, axes))
+
+
+@register
+class BatchNormalization(keras.layers.Layer):
+    """Batch norm of images inside a network: (x − mean) / √(variance + ε) + beta, without a scale.
+
+    As Keras's own layer, but from TensorFlow's fused operation where there is one, and otherwise with the moments of
+    `Moments`: those of the global batch under a distribution strategy, and in float32 under a mixed policy.
+
+    Args:
+      momentum: see `Moments`.
+      epsilon: added to the variance.
+
+    Example: `BatchNormalization()(images, training=True)`
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-4, **kwargs):
+        super().__init__(**kwargs)
+        self.moments = Moments(momentum, dtype=self.dtype_policy, name="moments")
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        self.moments.build(input_shape)
+        self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros", autocast=False)
+
+    def call(self, x, training=False):
+        if x.dtype == tf.float64 or (training and _num_replicas() > 1):  # the fused operation has neither
+            mean, variance = (tf.cast(m, x.dtype) for m in self.moments(x))
+            return tf.nn.batch_normalization(x, mean, variance, tf.cast(self.beta, x.dtype), None, self.epsilon)
+        moving = [] if training else [self.moments.mean.value, self.moments.variance.value]
+        mean, variance = moving or (tf.zeros([0]), tf.zeros([0]))
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=tf.ones_like(self.beta.value),
+            offset=self.beta.value,
+            mean=mean,
+            variance=variance,
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            count = tf.cast(tf.size(x) / x.shape[-1], variance.dtype)
+            self.moments.update(mean, variance * (count - 1) / count)  # without Bessel's correction
+        return y
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.moments.momentum, "epsilon": self.epsilon}
+
+
+@register
+class WeightNormConv2D(keras.layers.Layer):
+    """A convolution, stride 1 and SAME, by the weight-normalized kernel w = g · v / ‖v‖ (arXiv 1602.07868).
+
+    The norm is taken for each output channel over the rest of the kernel. Initialized as in Real NVP's code:
+    v ~ U(−σ, σ) with σ = √(2 / input channels), g = σ · √(input channels · kernel_size² / 12), bias 0.
+
+    Args:
+      filters: number of output channels.
+      kernel_size: height and width of the kernel.
+      use_magnitude: whether there is a g; without one the kernel has norm 1.
+      use_bias: whether there is a bias.
+      l2: the penalty l2 · Σ g² (without a ½), in nats.
+      seed: int or None.
+
+    Example: `WeightNormConv2D(64, kernel_size=3)(images)`
+    """
+
+    def __init__(self, filters, kernel_size, use_magnitude=True, use_bias=True, l2=0.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.use_magnitude = use_magnitude
+        self.use_bias = use_bias
+        self.l2 = l2
+        self.seed = seed
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        sigma = (2 / channels) ** 0.5
+        self.v = self.add_weight(
+            name="v",
+            shape=(self.kernel_size, self.kernel_size, channels, self.filters),
+            initializer=keras.initializers.RandomUniform(-sigma, sigma, seed=self.seed),
+            autocast=False,
+        )
+        self.magnitude = self.bias = None
+        if self.use_magnitude:
+            self.magnitude = self.add_weight(
+                name="magnitude",
+                shape=(self.filters,),
+                initializer=keras.initializers.Constant(sigma * (channels * self.kernel_size**2 / 12) ** 0.5),
+                regularizer=keras.regularizers.L2(self.l2) if self.l2 else None,
+                autocast=False,
+            )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, x):
+        length = ops.rsqrt(ops.sum(ops.square(self.v), axis=(0, 1, 2)))
+        kernel = self.v * (length if self.magnitude is None else length * self.magnitude)
+        y = ops.conv(x, ops.cast(kernel, x.dtype), padding="same")
+        return y if self.bias is None else ops.add(y, self.bias)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_magnitude": self.use_magnitude,
+            "use_bias": self.use_bias,
+            "l2": self.l2,
+            "seed": self.seed,
+        }
+
+
+@register
+class TanhScale(keras.layers.Layer):
+    """Bounds the log-scale that a network emits for an affine coupling: (t, s) ↦ (t, a · tanh(s)).
+
+    a is one learned number a coupling, `rescaling_scale` or `scale` in Real NVP's code. The result has the dtype of
+    the weights: what the flow computes with it stays in float32 when the network runs in bfloat16.
+
+    Args:
+      network: Keras layer whose output holds t, then s, along its last axis.
+      initial: the initial a.
+      l2: the penalty l2 · a² (without a ½), in nats.
+
+    Example: `TanhScale(ResNet(out_channels=6, checkerboard=1), initial=0.0)`
+    """
+
+    def __init__(self, network, initial=1.0, l2=0.0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.network = network
+        self.initial = initial
+        self.l2 = l2
+
+    def build(self, input_shape):
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.a = self.add_weight(
+            name="a",
+            shape=(),
+            initializer=keras.initializers.Constant(self.initial),
+            regularizer=keras.regularizers.L2(self.l2) if self.l2 else None,
+            autocast=False,
+        )
+
+    def call(self, x):
+        shift, log_scale = ops.split(ops.cast(self.network(x), self.variable_dtype), 2, axis=-1)
+        return ops.concatenate([shift, self.a * ops.tanh(log_scale)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return self.network.compute_output_shape(input_shape)
+
+    def get_config(self):
+        network = keras.saving.serialize_keras_object(self.network)
+        return {**super().get_config(), "network": network, "initial": self.initial, "l2": self.l2}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})

@@ -1,0 +1,69 @@
+"""A multilayer perceptron: the conditioner of couplings over vectors."""
+
+import keras
+
+from tfp_realnvp.networks.layers import register, spawn_seeds
+
+
+@register
+class MLP(keras.layers.Layer):
+    """Dense layers with an activation between them.
+
+    Args:
+      out_units: size of the output, for an affine coupling twice the size of the event.
+      hidden_units: sizes of the hidden layers.
+      activation: Keras activation of the hidden layers.
+      seed: int or None.
+
+    Raises:
+      ValueError: for sizes below 1.
+
+    Example: `MLP(out_units=4, hidden_units=[64, 64])(tf.zeros([8, 2]))` has shape [8, 4].
+    """
+
+    def __init__(self, out_units, hidden_units=(64, 64), activation="relu", seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if any(not isinstance(units, int) or units < 1 for units in (out_units, *hidden_units)):
+            raise ValueError(
+                f"out_units and hidden_units must be positive ints; got {out_units!r} and {tuple(hidden_units)!r}"
+            )
+        self.out_units = out_units
+        self.hidden_units = tuple(hidden_units)
+        self.activation = activation
+        self.seed = seed
+        sizes = [*hidden_units, out_units]
+        activations = [activation] * len(hidden_units) + [None]
+        self.dense = [
+            keras.layers.Dense(
+                units,
+                activation=function,
+                kernel_initializer=keras.initializers.GlorotUniform(layer_seed),
+                dtype=self.dtype_policy,
+                name=f"dense_{i}",
+            )
+            for i, (units, function, layer_seed) in enumerate(
+                zip(sizes, activations, spawn_seeds(seed, len(sizes)), strict=True)
+            )
+        ]
+
+    def build(self, input_shape):
+        for layer in self.dense:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, x):
+        for layer in self.dense:
+            x = layer(x)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.out_units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "out_units": self.out_units,
+            "hidden_units": self.hidden_units,
+            "activation": keras.activations.serialize(keras.activations.get(self.activation)),
+            "seed": self.seed,
+        }

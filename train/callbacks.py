@@ -1,0 +1,64 @@
+"""Keras callbacks of a training run: what Keras does not bring itself."""
+
+import json
+import time
+
+import keras
+import tensorflow as tf
+
+from train import pictures
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds images per second to the logs, for the progress bar and the callbacks behind this one."""
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self._batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches, self._start = 0, time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._batches = batch + 1
+        logs["images_per_s"] = self._rate = self._batches * self._batch_size / (time.perf_counter() - self._start)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["images_per_s"] = self._rate
+
+
+class MetricsFile(keras.callbacks.Callback):
+    """Writes a line of JSON an epoch; lines of epochs that a resumed run repeats are dropped first."""
+
+    def __init__(self, path, first_epoch):
+        super().__init__()
+        self._path = path
+        lines = path.read_text().splitlines(keepends=True)[:first_epoch] if path.exists() else []
+        path.write_text("".join(lines))
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        line = {"epoch": epoch + 1, "step": int(optimizer.iterations), "learning_rate": float(optimizer.learning_rate)}
+        line.update({name: float(value) for name, value in logs.items()})
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class SamplePictures(keras.callbacks.Callback):
+    """Saves a picture of samples every few epochs and after the last, as a PNG file and for TensorBoard."""
+
+    def __init__(self, folder, tensorboard_dir, every, epochs):
+        super().__init__()
+        self._folder, self._every, self._epochs = folder, every, epochs
+        self._writer = tf.summary.create_file_writer(str(tensorboard_dir))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self._every and epoch + 1 < self._epochs:
+            return
+        pixels = pictures.of_samples(self.model)
+        if pixels is None:
+            return
+        pictures.save(pixels, self._folder / f"epoch_{epoch + 1:04d}.png")
+        with self._writer.as_default():
+            tf.summary.image("samples", pixels[None], step=epoch + 1)
+        self._writer.flush()

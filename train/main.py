@@ -1,0 +1,70 @@
+"""Trains, evaluates and samples normalizing flows.
+
+  python -m train.main                                          trains on the embedded digits, into runs/digits
+  python -m train.main --config=train/configs/cifar10.py --data_dir=DIR
+  python -m train.main --mode=evaluate                          the same run's model, on every test example
+  python -m train.main --mode=sample --num_samples=1000
+
+Every field of a config is a flag as well: --config.batch_size=32 --config.model.filters=64. A run that was stopped goes
+on where its last checkpoint was when the same command is given again. The workdir holds config.json, checkpoints/,
+tensorboard/, samples/*.png, metrics.jsonl (a line an epoch), result.json and model.keras.
+"""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+from absl import app, flags
+from ml_collections import config_flags
+
+CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
+MODES = ("train", "evaluate", "sample")
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder."
+)
+_NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
+)
+_TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "mode=sample: spread of the latents.", lower_bound=0.0)
+_SEED = flags.DEFINE_integer("seed", 0, "mode=sample: seed of the samples.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
+    from train import train  # TensorFlow takes seconds to import: not before the flags are known to be right
+
+    config_file = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem)
+    try:
+        if _MODE.value == "train":
+            train.train_and_evaluate(_CONFIG.value, workdir, _DATA_DIR.value)
+        elif _MODE.value == "evaluate":
+            train.evaluate(_CONFIG.value, workdir, _DATA_DIR.value)
+        else:
+            train.sample(workdir, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def parse_flags(argv):
+    """absl's parser, and a line instead of a traceback where the config file or one of its fields is not there."""
+    try:
+        arguments = app.parse_flags_with_usage(argv)
+        list(_CONFIG.value)  # a file that could not be read is reported once it is looked into
+        return arguments
+    except AttributeError as error:
+        raise SystemExit(f"error: --config has no field {error}") from None
+    except OSError as error:
+        raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
