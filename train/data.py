@@ -102,7 +102,7 @@ def _digits(config, split, data_dir):
     images = sklearn.datasets.load_digits().images[..., np.newaxis].astype(np.uint8)
     images = np.random.default_rng(0).permutation(images)
     return _from_arrays(
-        "digits", {"train": images[:-500], "validation": images[-500:-300], "test": images[-300:]}, split, num_bins=17
+        "digits", {"train": images[:-400], "validation": images[-400:-300], "test": images[-300:]}, split, num_bins=17
     )
 
 

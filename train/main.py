@@ -10,6 +10,7 @@ on where its last checkpoint was when the same command is given again. The workd
 tensorboard/, samples/*.png, metrics.jsonl (a line an epoch), result.json and model.keras.
 """
 
+import contextlib
 import os
 import pathlib
 
@@ -21,9 +22,24 @@ from ml_collections import config_flags
 CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
 MODES = ("train", "evaluate", "sample")
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
-)
+
+@contextlib.contextmanager
+def config_errors():
+    """Says in a line which config file, or which field of it, is not there."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+    except AttributeError as error:
+        if not isinstance(error.args[0], KeyError):
+            raise
+        raise SystemExit(f"error: --config has no field {error.args[0].args[0]}") from None
+
+
+with config_errors():  # the fields among the flags are looked up at once
+    _CONFIG = config_flags.DEFINE_config_file(
+        "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
+    )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
@@ -55,15 +71,11 @@ def main(argv):
 
 
 def parse_flags(argv):
-    """absl's parser, and a line instead of a traceback where the config file or one of its fields is not there."""
-    try:
+    """absl's parser, and a look into the config: only then is a file that could not be read reported."""
+    with config_errors():
         arguments = app.parse_flags_with_usage(argv)
-        list(_CONFIG.value)  # a file that could not be read is reported once it is looked into
-        return arguments
-    except AttributeError as error:
-        raise SystemExit(f"error: --config has no field {error}") from None
-    except OSError as error:
-        raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+        list(_CONFIG.value)
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Training, evaluation and sampling of a config in a workdir."""
 
+import inspect
 import json
 import os
 import sys
@@ -164,9 +165,13 @@ def load(workdir):
 def check(config):
     """Raises a ValueError for fields that no config has, and for values that cannot be meant."""
     known = default.get_config()
-    for name in config:
-        if name not in known:
-            raise ValueError(f"config has no field {name!r}; there are {sorted(known)}")
+    for name in sorted({*config} - {*known}):
+        raise ValueError(f"config has no field {name!r}; there are {sorted(known)}")
+    for name in sorted({*known} - {*config}):
+        raise ValueError(f"config must have the field {name!r}: begin with train/configs/default.py's get_config()")
+    arguments = {*inspect.signature(rnvp.RealNVP).parameters} - {"event_shape", "num_bins", "seed"}
+    for name in sorted({*config.model} - arguments):
+        raise ValueError(f"config.model has no field {name!r}; there are {sorted(arguments)}")
     for name in ("batch_size", "epochs", "evaluation_batch_size", "samples_every"):
         if config[name] < 1:
             raise ValueError(f"{name} must be at least 1; got {config[name]}")

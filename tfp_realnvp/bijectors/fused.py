@@ -1,4 +1,4 @@
-"""`FusedBijector`: value and log-det from one pass. The only file that touches TFP's and TF's internals."""
+"""`FusedBijector`: value and log-det from one pass. The only file that touches the internals of TFP, TF and Keras."""
 
 import itertools
 import weakref
@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from keras.src.backend.common import global_state
 from tensorflow.python.eager import record
 from tensorflow.python.framework import func_graph
 from tensorflow.python.framework.ops import EagerTensor
@@ -29,14 +30,15 @@ class FusedBijector(tfb.Bijector):
     inverse and then for the log-det, and so evaluates each network once, in a graph and eagerly.
 
     A pass is found again only where repeating it would give the same tensors: in the graph it was computed in, with the
-    weights it was computed with, and under a gradient tape only if it was computed under one. Eagerly it lives as long
-    as the tensor that was handed out.
+    weights and in the mode (Keras's `training`) it was computed with, and under the gradient tape that recorded it.
+    Eagerly it lives as long as the tensor that was handed out.
 
     Args:
       parameters: the subclass's `dict(locals())`, as for any `tfb.Bijector`.
       event_ndims: int, the rank of an event; the log-det has one value an event.
-      networks: the callables whose weights this bijector depends on. Their variables appear in `variables` and
-        `trainable_variables` of the bijector and of every distribution that holds it.
+      networks: the callables or modules whose weights this bijector depends on. Their variables appear in `variables`
+        and `trainable_variables` of the bijector and of every distribution that holds it; of a function, the trainable
+        variables that its first call reads.
       validate_args, name: as for `tfb.Bijector`.
 
     Attributes:
@@ -58,7 +60,7 @@ class FusedBijector(tfb.Bijector):
     """
 
     _TF_MODULE_IGNORED_PROPERTIES = tfb.Bijector._TF_MODULE_IGNORED_PROPERTIES.union(
-        ("_networks", "_passes", "_seen_weights")
+        ("_networks", "_passes", "_seen_weights", "_tape_probe")
     )
 
     def __init__(self, parameters, event_ndims, networks=(), validate_args=False, name=None):
@@ -69,7 +71,9 @@ class FusedBijector(tfb.Bijector):
         self._networks = self._no_dependency(tuple(networks))
         self._passes = _Passes(self)
         self._seen_weights = self._no_dependency([])
-        self._weights_version = 0
+        self._weights_version = self._tape_version = 0
+        self._tape_probe = lambda: None
+        self._has_run = False
         self._collect_weights()
 
     @classmethod
@@ -78,7 +82,7 @@ class FusedBijector(tfb.Bijector):
 
     @property
     def networks(self):
-        """The callables (conditioners, moments) whose weights this bijector depends on."""
+        """The callables or modules (conditioners, moments, inner flows) whose weights this bijector depends on."""
         return self._networks
 
     def _forward_and_log_det(self, x):
@@ -87,11 +91,11 @@ class FusedBijector(tfb.Bijector):
     def _inverse_and_log_det(self, y):
         raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
 
-    def _collect_weights(self):
+    def _collect_weights(self, more=()):
         """Makes the networks' weights visible to tf.Module, which knows tf.Variables but not Keras's."""
         variables = [v for network in self._networks for v in getattr(network, "variables", ())]
-        self._weights = [v if isinstance(v, tf.Variable) else v.value for v in variables]
-        self._collected = all(getattr(network, "built", True) for network in self._networks)
+        variables = [v if isinstance(v, tf.Variable) else v.value for v in variables]
+        self._weights = list({id(v): v for v in (*variables, *more)}.values())
 
     # What tfb.Bijector's public methods ask for.
 
@@ -102,14 +106,16 @@ class FusedBijector(tfb.Bijector):
     def _compute(self, x=None, y=None):
         """Runs the pass from the end that is given; returns it and the tensor at its other end."""
         given = x if y is None else y
-        if y is None:
-            other, log_det = self._forward_and_log_det(x)
-        else:
-            other, inverse_log_det = self._inverse_and_log_det(y)
-            log_det = -inverse_log_det
+        with record.VariableWatcher() as watcher:
+            if y is None:
+                other, log_det = self._forward_and_log_det(x)
+            else:
+                other, inverse_log_det = self._inverse_and_log_det(y)
+                log_det = -inverse_log_det
+        if not self._has_run:  # networks that were not built before are now
+            self._collect_weights(watcher.watched_variables())
+            self._has_run = True
         other = tf.identity(other) if other is given else other
-        if not self._collected:
-            self._collect_weights()
         ends = (x, other) if y is None else (other, y)
         return _Pass(*ends, log_det, state=hash(self)), other
 
@@ -118,11 +124,13 @@ class FusedBijector(tfb.Bijector):
 
         It changes whenever a remembered pass may no longer be given out, so that those caches miss as well.
         """
-        return hash((super().__hash__(), self._state()))
+        return hash((type(self), self._state()))
 
     def _state(self):
-        """Where we compute, whether a tape listens, and which values our weights have: equal states, equal passes."""
+        """Where, in which mode and with which weights we compute, and who listens: equal states, equal passes."""
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        call = global_state.get_global_attribute("current_call_ctx")
+        training = bool(call and call.get_value("training"))
         # A variable of a distribution strategy consists of one variable a replica.
         variables = [v for weight in self._weights for v in getattr(weight, "values", (weight,))]
         if graph is None:
@@ -133,7 +141,19 @@ class FusedBijector(tfb.Bijector):
             version = self._weights_version
         else:
             version = sum(_num_writes(graph, v) for v in variables)
-        return graph and id(graph), record.could_possibly_record(), version
+        return graph and id(graph), training, self._listening_tapes(), version
+
+    def _listening_tapes(self):
+        """A number that changes when other gradient tapes listen than before; 0 where none does."""
+        if not record.could_possibly_record():
+            return 0
+        trainable = next((v for v in self._weights if v.trainable), None)
+        probe = self._tape_probe()
+        if trainable is not None and (probe is None or not record.should_record_backprop([probe])):
+            probe = tf.identity(trainable)  # recorded by the tapes that listen now, and by no other
+            self._tape_probe = (lambda: probe) if isinstance(probe, EagerTensor) else weakref.ref(probe)
+            self._tape_version += 1
+        return 1 + self._tape_version
 
 
 class _Pass:

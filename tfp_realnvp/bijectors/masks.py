@@ -86,10 +86,11 @@ class Dense(Mask):
         return b * x, (1 - b) * x
 
     def merge(self, kept, changed):
-        return kept + (1 - self._mask_of(kept)) * changed
+        return tf.where(self._mask_of(kept) > 0, kept, changed)
 
     def sum_changed(self, values):
-        return tf.reduce_sum((1 - self._mask_of(values)) * values, axis=list(range(-self.event_ndims, 0)))
+        values = tf.where(self._mask_of(values) > 0, tf.zeros([], values.dtype), values)
+        return tf.reduce_sum(values, axis=list(range(-self.event_ndims, 0)))
 
 
 class Checkerboard(Dense):

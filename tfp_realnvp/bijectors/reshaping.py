@@ -74,12 +74,16 @@ class Squeeze(tfb.Bijector):
         return tf.zeros([], x.dtype)
 
     def _forward_event_shape(self, shape):
+        if tf.TensorShape(shape).rank is None:
+            return shape
         height, width, channels = tf.TensorShape(shape[-3:]).as_list()
         if any(size is not None and size % 2 for size in (height, width)):
             raise ValueError(f"Squeeze needs an even height and width; got an event of shape {tuple(shape[-3:])}")
         return shape[:-3] + [height and height // 2, width and width // 2, channels and 4 * channels]
 
     def _inverse_event_shape(self, shape):
+        if tf.TensorShape(shape).rank is None:
+            return shape
         height, width, channels = tf.TensorShape(shape[-3:]).as_list()
         if channels is not None and channels % 4:
             raise ValueError(f"the inverse of Squeeze needs 4n channels; got an event of shape {tuple(shape[-3:])}")
@@ -115,7 +119,7 @@ class FactorOut(FusedBijector):
     def __init__(self, inner, validate_args=False, name="factor_out"):
         parameters = dict(locals())
         self._inner = inner
-        super().__init__(parameters, event_ndims=3, validate_args=validate_args, name=name)
+        super().__init__(parameters, event_ndims=3, networks=[inner], validate_args=validate_args, name=name)
 
     @property
     def inner(self):
@@ -129,12 +133,13 @@ class FactorOut(FusedBijector):
     def _forward_and_log_det(self, x):
         stays, leaves = halves(x)
         y, log_det = self._inner.forward(stays), self._inner.forward_log_det_jacobian(stays, 3)
-        return tf.concat([y, leaves], axis=-1), log_det
+        # TFP gives the log-det of a constant Jacobian once for the whole batch.
+        return tf.concat([y, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(x)[:-3])
 
     def _inverse_and_log_det(self, y):
         stays, leaves = halves(y)
         x, log_det = self._inner.inverse(stays), self._inner.inverse_log_det_jacobian(stays, 3)
-        return tf.concat([x, leaves], axis=-1), log_det
+        return tf.concat([x, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(y)[:-3])
 
 
 def _sizes(x):

@@ -1,0 +1,163 @@
+"""Masks: split and merge undo each other, sums go over what changes, and wrong arrays are refused."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfp_realnvp.bijectors import masks
+
+SIZES = st.integers(1, 6)
+MODEST = settings(deadline=None, max_examples=20)
+
+
+@st.composite
+def masks_with_events(draw):
+    """A mask and an array of events that it fits, with zero to two batch axes."""
+    shape = [draw(SIZES), draw(SIZES), draw(st.integers(2, 7))]
+    kind = draw(st.sampled_from(["checkerboard", "channel", "dense image", "dense vector", "nothing"]))
+    if kind == "dense vector":
+        shape = shape[-1:]
+    flag = draw(st.integers(0, 1))
+    values = np.random.default_rng(draw(st.integers(0, 99)))
+    mask = {
+        "checkerboard": lambda: masks.Checkerboard(flag),
+        "channel": lambda: masks.Channel(bool(flag)),
+        "dense image": lambda: masks.Dense(values.integers(0, 2, shape)),
+        "dense vector": lambda: masks.Dense(values.integers(0, 2, shape)),
+        "nothing": lambda: masks.Nothing(3),
+    }[kind]()
+    batch = draw(st.lists(st.integers(1, 3), max_size=2))
+    return mask, values.standard_normal(batch + shape)
+
+
+@MODEST
+@given(masks_with_events())
+def test_merge_undoes_split(mask_and_events):
+    mask, x = mask_and_events
+    np.testing.assert_array_equal(mask.merge(*mask.split(tf.constant(x))), x)
+
+
+@MODEST
+@given(masks_with_events())
+def test_split_undoes_merge_of_what_is_changed(mask_and_events):
+    mask, x = mask_and_events
+    kept, changed = mask.split(tf.constant(x))
+    kept_again, changed_again = mask.split(mask.merge(kept, 2 * changed))
+    np.testing.assert_array_equal(changed_again, 2 * changed)
+    if kept is not None:
+        np.testing.assert_array_equal(kept_again, kept)
+
+
+@MODEST
+@given(masks_with_events())
+def test_sum_changed_adds_what_changes_in_each_event(mask_and_events):
+    mask, x = mask_and_events
+    _, changed = mask.split(tf.constant(x))
+    axes = tuple(range(-mask.event_ndims, 0))
+    total = mask.sum_changed(changed)
+    np.testing.assert_allclose(total, np.sum(changed, axes), atol=1e-12)
+    # Of ones it counts the entries that another value of `changed` reaches.
+    counts = mask.sum_changed(tf.ones_like(changed))
+    kept = None if isinstance(mask, masks.Nothing) else tf.zeros_like(mask.split(tf.constant(x))[0])
+    reached = mask.merge(kept, tf.ones_like(changed))
+    np.testing.assert_array_equal(counts, np.sum(reached, axes))
+
+
+@MODEST
+@given(masks_with_events())
+def test_merge_ignores_what_changed_holds_where_entries_are_kept(mask_and_events):
+    mask, x = mask_and_events
+    kept, changed = mask.split(tf.constant(x))
+    if isinstance(mask, masks.Dense):
+        reached = mask.merge(tf.zeros_like(kept), tf.ones_like(changed)).numpy()
+        changed = tf.constant(np.where(reached, changed, 1e3))
+    np.testing.assert_array_equal(mask.merge(kept, changed), x)
+
+
+@pytest.mark.parametrize("anything", [np.inf, np.nan])
+def test_what_is_ignored_may_be_infinite(anything):
+    mask = masks.Dense([1, 0])
+    np.testing.assert_array_equal(mask.merge(tf.constant([1.0, 0.0]), tf.constant([anything, 2.0])), [1.0, 2.0])
+    assert mask.sum_changed(tf.constant([anything, 2.0])).numpy() == 2
+
+
+@MODEST
+@given(SIZES, SIZES, st.integers(0, 1))
+def test_checkerboard_alternates_from_its_top_left(height, width, top_left):
+    board = masks.checkerboard(height, width, top_left).numpy()
+    assert board.shape == (height, width, 1)
+    assert board.dtype == np.float32
+    assert board[0, 0, 0] == top_left
+    assert np.all(board[1:] + board[:-1] == 1)
+    assert np.all(board[:, 1:] + board[:, :-1] == 1)
+
+
+def test_checkerboard_of_the_authors_has_a_one_at_the_top_left():
+    expected = [[1, 0, 1], [0, 1, 0]]
+    np.testing.assert_array_equal(masks.checkerboard(2, 3)[..., 0], expected)
+    kept, changed = masks.Checkerboard().split(tf.ones([2, 3, 1]))
+    np.testing.assert_array_equal(kept[..., 0], expected)
+    np.testing.assert_array_equal(changed[..., 0], 1 - np.array(expected))
+
+
+def test_checkerboard_takes_sizes_that_are_tensors():
+    board = tf.function(masks.checkerboard)(tf.constant(2), tf.constant(3))
+    np.testing.assert_array_equal(board, masks.checkerboard(2, 3))
+
+
+@pytest.mark.parametrize("keep_first", [True, False])
+def test_channel_parts_are_slices(keep_first):
+    x = tf.reshape(tf.range(12.0), [1, 2, 6])
+    kept, changed = masks.Channel(keep_first).split(x)
+    first, second = (kept, changed) if keep_first else (changed, kept)
+    np.testing.assert_array_equal(first, x[..., :3])
+    np.testing.assert_array_equal(second, x[..., 3:])
+
+
+def test_of_an_odd_number_of_channels_the_second_half_has_one_more():
+    first, second = masks.halves(tf.zeros([2, 2, 5]))
+    assert first.shape[-1], second.shape[-1] == (2, 3)
+
+
+def test_a_size_of_one_broadcasts():
+    mask = masks.Dense(np.array([[[1], [0]]]))  # columns
+    kept, changed = mask.split(tf.ones([3, 2, 4]))
+    np.testing.assert_array_equal(kept[:, 0], np.ones([3, 4]))
+    np.testing.assert_array_equal(kept[:, 1], np.zeros([3, 4]))
+    assert mask.sum_changed(changed).numpy() == 12
+
+
+@pytest.mark.parametrize("array", [1, [[1, 0]], np.ones([1, 2, 2, 1])])
+def test_a_mask_of_another_rank_is_refused(array):
+    with pytest.raises(ValueError, match=r"mask must have rank 1 \(vectors\) or 3 \(images\); got shape"):
+        masks.Dense(array)
+
+
+@pytest.mark.parametrize("array", [[0, 2], [0.5, 1], [-1, 0], [np.nan, 0]])
+def test_a_mask_of_other_entries_is_refused(array):
+    with pytest.raises(ValueError, match=r"mask must hold 0 \(changed\) and 1 \(kept\) only; got the values"):
+        masks.Dense(array)
+
+
+@pytest.mark.parametrize("top_left", [2, -1, None, "white"])
+def test_another_top_left_is_refused(top_left):
+    with pytest.raises(ValueError, match="top_left must be 0 or 1"):
+        masks.Checkerboard(top_left)
+
+
+@pytest.mark.parametrize("array", [[True, False], [1.0, 0.0], (1, 0), tf.constant([1, 0])])
+def test_a_mask_may_be_any_array_of_zeros_and_ones(array):
+    kept, _ = masks.Dense(array).split(tf.constant([3.0, 4.0]))
+    np.testing.assert_array_equal(kept, [3.0, 0.0])
+
+
+def test_a_new_mask_must_write_its_methods():
+    for method, arguments in (("split", 1), ("merge", 2), ("sum_changed", 1)):
+        with pytest.raises(NotImplementedError):
+            getattr(masks.Mask(), method)(*[None] * arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

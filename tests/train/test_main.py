@@ -1,0 +1,166 @@
+"""The command line, end to end, in processes of its own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = [
+    "--config.epochs=1",
+    "--config.steps_per_epoch=2",
+    "--config.batch_size=4",
+    "--config.validation_split=",
+    "--config.test_split=test[:30]",
+    "--config.model.num_scales=1",
+    "--config.model.filters=2",
+    "--config.model.num_blocks=1",
+]
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "train.main", *map(str, arguments)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def run(*arguments):
+    return finish(start(*arguments))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same run trained, then evaluated and sampled; and two that fail late. At most two processes at a time."""
+    folder = tmp_path_factory.mktemp("runs")
+    workdir = f"--workdir={folder / 'digits'}"
+    done, train = {}, start(*TINY, workdir)
+    done["untrained"] = run("--mode=evaluate", f"--workdir={folder / 'empty'}")
+    done["unknown"] = run("--config.dataset=nope", f"--workdir={folder / 'unknown'}")
+    done["train"] = finish(train)
+    evaluate = start("--mode=evaluate", "--config.test_split=test[:7]", workdir)
+    done["sample"] = run("--mode=sample", "--num_samples=5", "--temperature=0.8", "--seed=3", workdir)
+    done["evaluate"] = finish(evaluate)
+    return folder, done
+
+
+def test_training_leaves_a_model_a_result_and_pictures(runs):
+    folder, done = runs
+    code, out, err = done["train"]
+    assert code == 0, err
+    assert "bits/dim over 30 examples" in out
+    files = {str(path.relative_to(folder / "digits")) for path in (folder / "digits").rglob("*") if path.is_file()}
+    assert {
+        "config.json",
+        "metrics.jsonl",
+        "model.keras",
+        "result.json",
+        "checkpoints/last.keras",
+        "samples/epoch_0001.png",
+        "samples/final.png",
+    } <= files
+    assert json.loads((folder / "digits/config.json").read_text())["model"]["filters"] == 2
+    (line,) = (folder / "digits/metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 2
+
+
+def test_evaluating_writes_and_prints_the_result(runs):
+    folder, done = runs
+    code, out, err = done["evaluate"]
+    assert code == 0, err
+    result = json.loads((folder / "digits/result.json").read_text())
+    assert json.loads(out[out.index("{") :]) == result
+    assert {**result, "bits_per_dim": 0, "loss": 0} == {
+        "bits_per_dim": 0,
+        "loss": 0,
+        "split": "test[:7]",
+        "num_examples": 7,
+        "step": 2,
+    }
+    assert 0 < result["bits_per_dim"] < 20
+
+
+def test_sampling_writes_an_array_and_a_picture(runs):
+    folder, done = runs
+    code, out, err = done["sample"]
+    assert code == 0, err
+    samples = np.load(folder / "digits/samples/samples.npy")
+    assert (samples.shape, samples.dtype) == ((5, 8, 8, 1), np.uint8)
+    assert samples.max() < 17
+    with Image.open(folder / "digits/samples/samples.png") as picture:
+        pixels = np.asarray(picture)
+    zoom = pixels.shape[1] // (3 * 9 - 1)  # a grid of 3 by 2
+    first = pixels[: 8 * zoom : zoom, : 8 * zoom : zoom, 0]
+    np.testing.assert_array_equal(first, np.round(samples[0, ..., 0] * (255 / 16)))
+    assert "samples.npy" in out and "samples.png" in out
+
+
+def test_evaluating_without_a_model_names_what_is_missing(runs):
+    folder, done = runs
+    code, _, err = done["untrained"]
+    assert code == 1 and "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        f"error: workdir must hold a trained model; there is no {folder / 'empty' / 'model.keras'}. "
+        "Train one with --mode=train"
+    )
+    assert not (folder / "empty").exists()
+
+
+def test_help_says_what_there_is():
+    code, out, _ = run("--help")
+    assert code in (0, 1)  # absl's exit code has changed over its versions
+    for word in ("--config", "--workdir", "--mode", "<train|evaluate|sample>", "--data_dir", "--num_samples"):
+        assert word in out
+    assert "train/configs/cifar10.py" in out and "--config.batch_size" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|sample>"),
+        (["--num_samples=0"], "--num_samples=0"),
+        (["--temperature=-1"], "--temperature=-1"),
+        (["--nope=1"], "Unknown command line flag 'nope'"),
+        (["--config.nope=1"], "error: --config has no field 'nope'"),
+        (["--config.model.bocks=1"], "error: --config has no field 'bocks'"),
+        (["--config=train/configs/moons.py", "--config.batch_sizes=1"], 'Did you mean "batch_size"'),
+        (["--config.batch_size=many"], "--config.batch_size=many"),
+        (["--config=no/such/file.py"], "error: --config: [Errno 2] No such file or directory: 'no/such/file.py'"),
+    ],
+    ids=str,
+)
+def test_wrong_flags_are_named_before_any_work_is_done(arguments, message, tmp_path):
+    code, out, err = run(*arguments, f"--workdir={tmp_path / 'run'}")
+    assert code == 1 and message in out + err
+    assert "Traceback" not in err and "TensorFlow" not in err and len(err.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_arguments_that_are_no_flags_are_named_after_the_usage():
+    code, _, err = run("evaluate")
+    assert code == 1
+    assert err.splitlines()[-1] == "unexpected arguments ['evaluate']; every setting is a flag, such as --mode=evaluate"
+
+
+def test_wrong_values_are_named_without_a_traceback(runs):
+    folder, done = runs
+    code, _, err = done["unknown"]
+    assert code == 1 and "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        "error: dataset must be digits, moons, folder or the name of a TFDS data set; got 'nope'"
+    )
+    assert not (folder / "unknown").exists()
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

@@ -1,0 +1,102 @@
+"""Pictures of samples: their sizes and levels, and the files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from train import pictures
+
+
+def of_level(level, shape=(1, 2, 2, 1)):
+    return np.full(shape, level, np.uint8)
+
+
+@pytest.mark.parametrize(("num_bins", "level", "gray"), [(17, 16, 255), (17, 8, 128), (17, 0, 0), (256, 77, 77)])
+def test_the_highest_level_is_white_and_zero_black(num_bins, level, gray):
+    np.testing.assert_array_equal(pictures.image_grid(of_level(level), num_bins, zoom=1), np.full([2, 2, 3], gray))
+
+
+def test_one_bin_is_black():
+    assert not pictures.image_grid(of_level(0), num_bins=1).any()
+
+
+@pytest.mark.parametrize(
+    ("number", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (4, 2, 2), (5, 2, 3), (16, 4, 4), (17, 4, 5)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_grid_is_as_square_as_it_gets_with_a_dark_line_between_images(number, rows, columns, channels):
+    grid = pictures.image_grid(of_level(255, (number, 2, 3, channels)), 256, zoom=1)
+    assert (grid.shape, grid.dtype) == ((3 * rows - 1, 4 * columns - 1, 3), np.uint8)
+    assert not grid[2::3].any() and not grid[:, 3::4].any()
+    assert (grid > 0).sum() == number * 2 * 3 * 3
+
+
+def test_images_stand_in_reading_order_with_their_colors():
+    images = np.arange(1, 13, dtype=np.uint8).reshape(4, 1, 1, 3)
+    grid = pictures.image_grid(images, 256, zoom=1)
+    np.testing.assert_array_equal(grid[::2, ::2].reshape(4, 1, 1, 3), images)
+
+
+def test_a_gray_image_has_three_equal_channels():
+    images = np.random.default_rng(0).integers(0, 17, [5, 4, 4, 1])
+    grid = pictures.image_grid(images, 17)
+    np.testing.assert_array_equal(grid, np.broadcast_to(grid[..., :1], grid.shape))
+
+
+def test_small_pictures_are_enlarged_without_blur():
+    image = np.array([[0, 50], [100, 150]], np.uint8).reshape(1, 2, 2, 1)
+    grid = pictures.image_grid(image, 256)
+    assert grid.shape == (512, 512, 3)
+    np.testing.assert_array_equal(grid[..., 0], np.kron(image[0, :, :, 0], np.ones([256, 256], int)))
+
+
+@pytest.mark.parametrize(("data", "panels"), [(None, 2), (np.zeros([3, 2]), 3)])
+def test_a_density_is_drawn_beside_samples_and_data(data, panels):
+    seen = []
+
+    def log_prob(points):
+        seen.append(points)
+        return -0.5 * (points**2).sum(1)
+
+    pixels = pictures.plane_density(log_prob, np.random.default_rng(0).normal(size=[50, 2]), data)
+    assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+    assert pixels.shape[1] == panels * 500
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50  # more than an empty frame
+    assert [(points.shape, points.dtype) for points in seen] == [((200 * 200, 2), np.float32)]
+
+
+class Model:
+    """What `of_samples` needs of a model."""
+
+    num_bins = 17
+
+    def __init__(self, event_shape):
+        self.event_shape = event_shape
+
+    def sample(self, num_samples, temperature, seed):
+        levels = np.random.default_rng(seed).integers(0, 17, [num_samples, *self.event_shape])
+        return levels if len(self.event_shape) == 3 else temperature * levels.astype(np.float32)
+
+    def predict(self, points, batch_size, verbose):
+        return -np.abs(points).sum(1)
+
+
+def test_samples_of_images_make_a_grid_and_those_of_points_a_density():
+    assert pictures.of_samples(Model((8, 8, 1)), num_samples=4).shape == (17 * 31, 17 * 31, 3)
+    assert pictures.of_samples(Model((2,))).ndim == 3
+
+
+def test_there_is_no_picture_of_longer_vectors():
+    assert pictures.of_samples(Model((3,))) is None
+
+
+def test_a_saved_picture_opens_with_the_same_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, [5, 7, 3], np.uint8)
+    path = tmp_path / "not" / "there" / "picture.png"
+    pictures.save(pixels, path)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

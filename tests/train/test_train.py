@@ -1,0 +1,279 @@
+"""Runs end to end, on flows that are traced in seconds: what they leave, how they resume, what they refuse."""
+
+import importlib
+import json
+import pathlib
+
+import keras
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+
+import tfp_realnvp as rnvp
+from train import callbacks, data, train
+from train.configs import default
+
+CONFIGS = sorted({path.stem for path in pathlib.Path(default.__file__).parent.glob("[a-z]*.py")} - {"default"})
+
+
+def tiny(**fields):
+    """A flow of one scale over the digits, two epochs of two steps, and splits that the batches do not divide."""
+    config = default.get_config()
+    config.update(dataset="digits", validation_split="validation[:30]", test_split="test[:50]", samples_every=1)
+    config.update(epochs=2, steps_per_epoch=2, batch_size=8, evaluation_batch_size=20, shift=0.5)
+    config.update(learning_rate=0.01, final_learning_rate=0.0)
+    config.model.update(num_scales=1, filters=4, num_blocks=1)
+    config.update(fields)
+    return config
+
+
+def metrics(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line.pop("images_per_s") > 0  # the only one that differs from run to run
+    return lines
+
+
+def contents(folder):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The workdir of a finished run, and what it returned. Not to be changed."""
+    workdir = tmp_path_factory.mktemp("runs") / "not" / "there"
+    return workdir, train.train_and_evaluate(tiny(), workdir)
+
+
+@pytest.fixture
+def eagerly():
+    """Runs without tracing, which is quicker for a few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+# What a run leaves.
+
+
+def test_a_run_leaves_its_config(finished):
+    workdir, _ = finished
+    assert json.loads((workdir / "config.json").read_text()) == json.loads(tiny().to_json_best_effort())
+
+
+def test_a_run_leaves_a_line_of_metrics_an_epoch(finished):
+    workdir, _ = finished
+    lines = metrics(workdir)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (2, 4)]
+    for line in lines:
+        assert {*line} == {"epoch", "step", "learning_rate", "loss", "bits_per_dim", "val_loss", "val_bits_per_dim"}
+        assert np.isfinite(list(line.values())).all()
+    np.testing.assert_allclose([line["learning_rate"] for line in lines], [0.005, 0.0], atol=1e-8)  # half a cosine
+
+
+def test_a_run_leaves_events_for_tensorboard(finished):
+    workdir, _ = finished
+    tags = set()
+    for name in ("train", "validation", "samples"):
+        (path,) = (workdir / "tensorboard" / name).glob("events.out.tfevents.*")
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags.update(f"{name}/{value.tag}" for value in event.summary.value)
+    assert {"train/epoch_bits_per_dim", "validation/epoch_bits_per_dim", "samples/samples"} <= tags
+
+
+def test_a_run_leaves_pictures_of_samples(finished):
+    workdir, _ = finished
+    pictures = sorted((workdir / "samples").glob("*.png"))
+    assert [path.name for path in pictures] == ["epoch_0001.png", "epoch_0002.png", "final.png"]
+    for path in pictures:
+        with Image.open(path) as picture:
+            picture.load()
+            assert picture.mode == "RGB" and picture.width >= 512
+
+
+def test_the_result_is_that_of_the_best_epoch(finished):
+    workdir, result = finished
+    best = min(metrics(workdir), key=lambda line: line["val_bits_per_dim"])
+    assert json.loads((workdir / "result.json").read_text()) == result
+    assert {**result, "bits_per_dim": 0, "loss": 0} == {
+        "bits_per_dim": 0,
+        "loss": 0,
+        "split": "test[:50]",
+        "num_examples": 50,
+        "step": best["step"],
+    }
+    np.testing.assert_allclose(result["bits_per_dim"], result["loss"] / (64 * np.log(2)))
+
+
+def test_the_model_and_the_checkpoints_can_be_loaded(finished, eagerly):
+    workdir, result = finished
+    model = keras.saving.load_model(workdir / "model.keras")
+    best = keras.saving.load_model(workdir / "checkpoints/best.keras")
+    last = keras.saving.load_model(workdir / "checkpoints/last.keras")
+    assert [int(saved.optimizer.iterations) for saved in (model, best, last)] == [result["step"], result["step"], 4]
+    for weight, of_best in zip(model.weights, best.weights, strict=True):
+        np.testing.assert_array_equal(weight, of_best)
+    assert model.sample(3, seed=0).shape == (3, 8, 8, 1)
+
+
+# Given again.
+
+
+def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(finished, tmp_path, monkeypatch):
+    uninterrupted, _ = finished
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    # The worst moment: the second epoch's steps are done and its metrics are written, but not its checkpoint.
+    with monkeypatch.context() as patched:
+        patched.setattr(callbacks.SamplePictures, "on_epoch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train.train_and_evaluate(tiny(), tmp_path)
+    assert len(metrics(tmp_path)) == 2 and not (tmp_path / "model.keras").exists()
+    assert int(keras.saving.load_model(tmp_path / "checkpoints/last.keras").optimizer.iterations) == 2
+
+    train.train_and_evaluate(tiny(), tmp_path)
+    assert metrics(tmp_path) == metrics(uninterrupted)
+    for name in ("checkpoints/last.keras", "model.keras"):
+        here, there = (keras.saving.load_model(folder / name) for folder in (tmp_path, uninterrupted))
+        for mine, other in zip(
+            [*here.weights, *here.optimizer.variables], [*there.weights, *there.optimizer.variables], strict=True
+        ):
+            np.testing.assert_array_equal(mine, other, err_msg=mine.path)
+
+
+def test_a_finished_run_given_again_is_only_evaluated(finished, monkeypatch, eagerly):
+    workdir, result = finished
+    before = contents(workdir)
+    monkeypatch.setattr(rnvp.RealNVP, "fit", None)
+    again = train.train_and_evaluate(tiny(), workdir)
+    np.testing.assert_allclose(again["bits_per_dim"], result["bits_per_dim"], rtol=1e-5)
+    assert {**again, "bits_per_dim": 0, "loss": 0} == {**result, "bits_per_dim": 0, "loss": 0}
+    for name in ("metrics.jsonl", "checkpoints/last.keras", "checkpoints/best.keras"):
+        assert contents(workdir)[workdir / name] == before[workdir / name]
+
+
+def test_the_workdir_of_another_config_is_refused_and_left_alone(finished):
+    workdir, _ = finished
+    before = contents(workdir)
+    other = tiny(batch_size=16)
+    other.model.filters = 8
+    with pytest.raises(ValueError) as caught:
+        train.train_and_evaluate(other, workdir)
+    message = str(caught.value)
+    assert str(workdir) in message and "batch_size = 8 there, 16 here" in message and "--workdir" in message
+    assert "'filters': 4" in message and "'filters': 8" in message and "epochs" not in message
+    assert contents(workdir) == before
+
+
+# Evaluation and samples.
+
+
+def test_evaluation_covers_every_example(finished, eagerly):
+    workdir, _ = finished
+    result = train.evaluate(tiny(test_split="test[:33]", evaluation_batch_size=16), workdir)
+    assert json.loads((workdir / "result.json").read_text()) == result
+    assert (result["num_examples"], result["split"]) == (33, "test[:33]")
+    images = np.stack(list(data.load(tiny(), "test[:33]").dataset.as_numpy_iterator()))
+    logs = keras.saving.load_model(workdir / "model.keras").evaluate(images, batch_size=33, return_dict=True, verbose=0)
+    np.testing.assert_allclose(result["bits_per_dim"], logs["bits_per_dim"], rtol=1e-5)
+    np.testing.assert_allclose(result["loss"], logs["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", [lambda workdir: train.evaluate(tiny(), workdir), train.sample])
+def test_a_workdir_without_a_model_is_named(tmp_path, function):
+    with pytest.raises(ValueError, match="workdir must hold a trained model.*--mode=train") as caught:
+        function(tmp_path)
+    assert str(tmp_path / "model.keras") in str(caught.value)
+    assert not contents(tmp_path)
+
+
+# Configs.
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_trains_and_evaluates(name, tmp_path, eagerly):
+    config = importlib.import_module(f"train.configs.{name}").get_config()
+    config.update(epochs=1, steps_per_epoch=2, batch_size=2, evaluation_batch_size=5, warmup_steps=1)
+    config.model.update(num_scales=1, filters=2, num_blocks=1)
+    if config.dataset in ("digits", "moons"):
+        config.test_split = "test[:5]"
+        config.validation_split = config.validation_split and "validation[:5]"
+    with tfds.testing.mock_data(num_examples=5):
+        result = train.train_and_evaluate(config, tmp_path)
+    assert np.isfinite(result["bits_per_dim"])
+    assert (result["num_examples"], result["step"]) == (5, 2)
+    assert (tmp_path / "samples/final.png").exists()
+
+
+def test_a_resumed_run_of_another_length_is_another_config(finished):
+    workdir, _ = finished  # the schedule of the learning rate depends on the number of epochs
+    with pytest.raises(ValueError, match="epochs = 2 there, 3 here"):
+        train.train_and_evaluate(tiny(epochs=3), workdir)
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
+    config = tiny(warmup_steps=10, epochs=11, learning_rate=0.5, final_learning_rate=0.1)
+    schedule = train.optimizer(config, steps_per_epoch=10)._learning_rate
+    rates = [float(schedule(step)) for step in (0, 5, 10, 60, 110, 1000)]
+    np.testing.assert_allclose(rates, [0.0, 0.25, 0.5, 0.3, 0.1, 0.1], atol=1e-6)
+
+
+def test_equal_learning_rates_stay_constant():
+    schedule = train.optimizer(tiny(learning_rate=0.5, final_learning_rate=0.5), steps_per_epoch=10)._learning_rate
+    assert [float(schedule(step)) for step in (0, 7, 20)] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+        ({"epochs": 0}, "epochs must be at least 1; got 0"),
+        ({"evaluation_batch_size": -1}, "evaluation_batch_size must be at least 1; got -1"),
+        ({"samples_every": 0}, "samples_every must be at least 1; got 0"),
+        ({"steps_per_epoch": -1}, "steps_per_epoch must not be negative; got -1"),
+        ({"warmup_steps": -1}, "warmup_steps must not be negative; got -1"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
+        ({"final_learning_rate": -0.1}, "final_learning_rate must not be negative; got -0.1"),
+        ({"dataset": "nope"}, "dataset must be digits, moons, folder or .* got 'nope'"),
+        ({"train_split": "nope"}, "split must be one of .* got 'nope' of digits"),
+        ({"validation_split": "nope"}, "split must be one of .* got 'nope' of digits"),
+        ({"test_split": "nope"}, "split must be one of .* got 'nope' of digits"),
+        (
+            {"dataset": "moons", "validation_split": ""},
+            "flip and shift must be off for vectors; got False and 0.5",
+        ),
+        ({"model": {"filters": 0}}, "filters must be a positive int; got 0"),
+        ({"model": {"num_scales": 5}}, r"2\^\(num_scales - 1\) = 16; got \(8, 8, 1\)"),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_named_and_nothing_is_written(fields, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train.train_and_evaluate(tiny(**fields), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fields_that_no_config_has_are_named(tmp_path):
+    config = tiny()
+    config.bach_size = 3
+    with pytest.raises(ValueError, match=r"config has no field 'bach_size'; there are \['batch_size'"):
+        train.train_and_evaluate(config, tmp_path)
+    config = tiny()
+    config.model.width = 3
+    with pytest.raises(ValueError, match=r"config.model has no field 'width'; there are \['alpha'.*'filters'"):
+        train.train_and_evaluate(config, tmp_path)
+
+
+def test_fields_that_are_missing_are_named(tmp_path):
+    with pytest.raises(ValueError, match="config must have the field 'batch_size'"):
+        train.train_and_evaluate(ml_collections.ConfigDict({"dataset": "digits", "model": {}}), tmp_path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
