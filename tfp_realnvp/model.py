@@ -73,6 +73,12 @@ class FlowModel(keras.Model):
         own = {id(weight.value) for weight in self.weights}
         self._refuse_untrained([v for v in distribution.trainable_variables if id(v) not in own])
         self.built = True
+        # One graph for batches of every size, not inlined where their size is known: another would round differently.
+        self._inference = tf.function(
+            lambda x: self(x, training=False),
+            input_signature=[tf.TensorSpec([None, *self._event_shape], distribution.dtype)],
+            experimental_attributes={"_noinline": True},
+        )
 
     # The distribution and what it is made of.
 
@@ -168,7 +174,8 @@ class FlowModel(keras.Model):
 
     def predict_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self(_event(x), training=False)
+        x = tf.cast(_event(x), self._distribution.dtype)
+        return self(x, training=False) if self.run_eagerly else self._inference(x)
 
     @property
     def metrics(self):
@@ -198,10 +205,9 @@ class FlowModel(keras.Model):
             self._check_data("validation_data", validation_data)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # as it is in any case; True makes Keras warn
-        step = int(self.optimizer.iterations) if self.compiled else 0
         with _value_errors():
             history = super().fit(x, y, validation_data=validation_data, **kwargs)
-        if history.epoch and step == int(self.optimizer.iterations):
+        if history.epoch and not history.history:
             raise ValueError("x must not be empty; got a data set without batches")
         return history
 

@@ -43,25 +43,24 @@ def numbers(batches):
     return [int(image.min()) // 6 for batch in batches for image in batch]
 
 
-class Pictures(tfds.core.GeneratorBasedBuilder):
-    """25 training and 7 test pictures, number i all of level i: a TFDS data set on the disk, without a download."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self):
-        features = {"image": tfds.features.Image(shape=(4, 6, 3)), "label": tfds.features.ClassLabel(num_classes=2)}
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(25), "test": self._generate_examples(7)}
-
-    def _generate_examples(self, size):
-        for number in range(size):
-            yield number, {"image": np.full([4, 6, 3], number, np.uint8), "label": number % 2}
-
-
 @pytest.fixture(scope="module")
 def tfds_dir(tmp_path_factory):
+    """A folder that holds a TFDS data set, "pictures": number i of each split is all of level i."""
+
+    class Pictures(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {"image": tfds.features.Image(shape=(4, 6, 3)), "label": tfds.features.ClassLabel(num_classes=2)}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(25), "test": self._generate_examples(7)}
+
+        def _generate_examples(self, size):
+            for number in range(size):
+                yield number, {"image": np.full([4, 6, 3], number, np.uint8), "label": number % 2}
+
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
     Pictures(data_dir=folder).download_and_prepare()
     return folder

@@ -1,9 +1,14 @@
 """Runs end to end, on flows that are traced in seconds: what they leave, how they resume, what they refuse."""
 
+import dataclasses
 import importlib
+import io
 import json
 import pathlib
+import shutil
+import zipfile
 
+import h5py
 import keras
 import ml_collections
 import numpy as np
@@ -30,6 +35,13 @@ def tiny(**fields):
     return config
 
 
+@dataclasses.dataclass
+class Run:
+    workdir: pathlib.Path
+    result: dict
+    crashed: pathlib.Path
+
+
 def metrics(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
@@ -37,15 +49,41 @@ def metrics(workdir):
     return lines
 
 
+def saved(path):
+    """Every array in a .keras file, the optimizer's among them, by its place in the model."""
+    arrays = {}
+    keep = lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
+    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(keep)
+    return arrays
+
+
+def assert_same(arrays, others):
+    assert len(arrays) > 50 and {*arrays} == {*others}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+
+
 def contents(folder):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The workdir of a finished run, and what it returned. Not to be changed."""
-    workdir = tmp_path_factory.mktemp("runs") / "not" / "there"
-    return workdir, train.train_and_evaluate(tiny(), workdir)
+def run(tmp_path_factory):
+    """A finished run: its workdir (not to be changed), what it returned, and its workdir as a crash would leave it."""
+    folder = tmp_path_factory.mktemp("runs")
+    workdir, crashed = folder / "not" / "there", folder / "crashed"
+    save_picture = callbacks.SamplePictures.on_epoch_end
+
+    def crash(self, epoch, logs=None):
+        if epoch == 1:  # the worst moment: the metrics of the second epoch are written, but not its checkpoint
+            shutil.copytree(workdir, crashed)
+        save_picture(self, epoch, logs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks.SamplePictures, "on_epoch_end", crash)
+        result = train.train_and_evaluate(tiny(), workdir)
+    return Run(workdir, result, crashed)
 
 
 @pytest.fixture
@@ -59,13 +97,13 @@ def eagerly():
 # What a run leaves.
 
 
-def test_a_run_leaves_its_config(finished):
-    workdir, _ = finished
+def test_a_run_leaves_its_config(run):
+    workdir = run.workdir
     assert json.loads((workdir / "config.json").read_text()) == json.loads(tiny().to_json_best_effort())
 
 
-def test_a_run_leaves_a_line_of_metrics_an_epoch(finished):
-    workdir, _ = finished
+def test_a_run_leaves_a_line_of_metrics_an_epoch(run):
+    workdir = run.workdir
     lines = metrics(workdir)
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (2, 4)]
     for line in lines:
@@ -74,8 +112,8 @@ def test_a_run_leaves_a_line_of_metrics_an_epoch(finished):
     np.testing.assert_allclose([line["learning_rate"] for line in lines], [0.005, 0.0], atol=1e-8)  # half a cosine
 
 
-def test_a_run_leaves_events_for_tensorboard(finished):
-    workdir, _ = finished
+def test_a_run_leaves_events_for_tensorboard(run):
+    workdir = run.workdir
     tags = set()
     for name in ("train", "validation", "samples"):
         (path,) = (workdir / "tensorboard" / name).glob("events.out.tfevents.*")
@@ -84,8 +122,8 @@ def test_a_run_leaves_events_for_tensorboard(finished):
     assert {"train/epoch_bits_per_dim", "validation/epoch_bits_per_dim", "samples/samples"} <= tags
 
 
-def test_a_run_leaves_pictures_of_samples(finished):
-    workdir, _ = finished
+def test_a_run_leaves_pictures_of_samples(run):
+    workdir = run.workdir
     pictures = sorted((workdir / "samples").glob("*.png"))
     assert [path.name for path in pictures] == ["epoch_0001.png", "epoch_0002.png", "final.png"]
     for path in pictures:
@@ -94,8 +132,8 @@ def test_a_run_leaves_pictures_of_samples(finished):
             assert picture.mode == "RGB" and picture.width >= 512
 
 
-def test_the_result_is_that_of_the_best_epoch(finished):
-    workdir, result = finished
+def test_the_result_is_that_of_the_best_epoch(run):
+    workdir, result = run.workdir, run.result
     best = min(metrics(workdir), key=lambda line: line["val_bits_per_dim"])
     assert json.loads((workdir / "result.json").read_text()) == result
     assert {**result, "bits_per_dim": 0, "loss": 0} == {
@@ -108,47 +146,28 @@ def test_the_result_is_that_of_the_best_epoch(finished):
     np.testing.assert_allclose(result["bits_per_dim"], result["loss"] / (64 * np.log(2)))
 
 
-def test_the_model_and_the_checkpoints_can_be_loaded(finished, eagerly):
-    workdir, result = finished
-    model = keras.saving.load_model(workdir / "model.keras")
-    best = keras.saving.load_model(workdir / "checkpoints/best.keras")
-    last = keras.saving.load_model(workdir / "checkpoints/last.keras")
-    assert [int(saved.optimizer.iterations) for saved in (model, best, last)] == [result["step"], result["step"], 4]
-    for weight, of_best in zip(model.weights, best.weights, strict=True):
-        np.testing.assert_array_equal(weight, of_best)
+def test_the_model_is_the_best_checkpoint_and_can_be_loaded(run, eagerly):
+    assert_same(saved(run.workdir / "model.keras"), saved(run.workdir / "checkpoints/best.keras"))
+    model = keras.saving.load_model(run.workdir / "model.keras")
+    assert int(model.optimizer.iterations) == run.result["step"]
     assert model.sample(3, seed=0).shape == (3, 8, 8, 1)
 
 
 # Given again.
 
 
-def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(finished, tmp_path, monkeypatch):
-    uninterrupted, _ = finished
-
-    def interrupt(self, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    # The worst moment: the second epoch's steps are done and its metrics are written, but not its checkpoint.
-    with monkeypatch.context() as patched:
-        patched.setattr(callbacks.SamplePictures, "on_epoch_end", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train.train_and_evaluate(tiny(), tmp_path)
-    assert len(metrics(tmp_path)) == 2 and not (tmp_path / "model.keras").exists()
-    assert int(keras.saving.load_model(tmp_path / "checkpoints/last.keras").optimizer.iterations) == 2
-
-    train.train_and_evaluate(tiny(), tmp_path)
-    assert metrics(tmp_path) == metrics(uninterrupted)
+def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(run):
+    assert len(metrics(run.crashed)) == 2 and not (run.crashed / "model.keras").exists()
+    assert saved(run.crashed / "checkpoints/last.keras")["optimizer/vars/0"] == 2  # steps
+    result = train.train_and_evaluate(tiny(), run.crashed)
+    assert result == run.result
+    assert metrics(run.crashed) == metrics(run.workdir)
     for name in ("checkpoints/last.keras", "model.keras"):
-        here, there = (keras.saving.load_model(folder / name) for folder in (tmp_path, uninterrupted))
-        for mine, other in zip(
-            [*here.weights, *here.optimizer.variables], [*there.weights, *there.optimizer.variables], strict=True
-        ):
-            np.testing.assert_array_equal(mine, other, err_msg=mine.path)
+        assert_same(saved(run.crashed / name), saved(run.workdir / name))
 
 
-def test_a_finished_run_given_again_is_only_evaluated(finished, monkeypatch, eagerly):
-    workdir, result = finished
+def test_a_finished_run_given_again_is_only_evaluated(run, monkeypatch, eagerly):
+    workdir, result = run.workdir, run.result
     before = contents(workdir)
     monkeypatch.setattr(rnvp.RealNVP, "fit", None)
     again = train.train_and_evaluate(tiny(), workdir)
@@ -158,8 +177,8 @@ def test_a_finished_run_given_again_is_only_evaluated(finished, monkeypatch, eag
         assert contents(workdir)[workdir / name] == before[workdir / name]
 
 
-def test_the_workdir_of_another_config_is_refused_and_left_alone(finished):
-    workdir, _ = finished
+def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
+    workdir = run.workdir
     before = contents(workdir)
     other = tiny(batch_size=16)
     other.model.filters = 8
@@ -174,8 +193,8 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(finished):
 # Evaluation and samples.
 
 
-def test_evaluation_covers_every_example(finished, eagerly):
-    workdir, _ = finished
+def test_evaluation_covers_every_example(run, eagerly):
+    workdir = run.workdir
     result = train.evaluate(tiny(test_split="test[:33]", evaluation_batch_size=16), workdir)
     assert json.loads((workdir / "result.json").read_text()) == result
     assert (result["num_examples"], result["split"]) == (33, "test[:33]")
@@ -197,22 +216,33 @@ def test_a_workdir_without_a_model_is_named(tmp_path, function):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_trains_and_evaluates(name, tmp_path, eagerly):
+def test_every_config_trains_and_evaluates(name, eagerly):
     config = importlib.import_module(f"train.configs.{name}").get_config()
-    config.update(epochs=1, steps_per_epoch=2, batch_size=2, evaluation_batch_size=5, warmup_steps=1)
     config.model.update(num_scales=1, filters=2, num_blocks=1)
-    if config.dataset in ("digits", "moons"):
-        config.test_split = "test[:5]"
-        config.validation_split = config.validation_split and "validation[:5]"
+    train.check(config)
     with tfds.testing.mock_data(num_examples=5):
-        result = train.train_and_evaluate(config, tmp_path)
-    assert np.isfinite(result["bits_per_dim"])
-    assert (result["num_examples"], result["step"]) == (5, 2)
+        examples, test = (data.load(config, split) for split in (config.train_split, config.test_split))
+        model = rnvp.RealNVP(examples.event_shape, num_bins=examples.num_bins, seed=0, **config.model)
+        model.compile(train.optimizer(config, steps_per_epoch=2))
+        batches = data.training_batches(examples, 2, 0, 0, config.flip, config.shift)
+        model.fit(batches, steps_per_epoch=2, verbose=0)
+        test = dataclasses.replace(test, dataset=test.dataset.take(5), size=5)
+        result = train.measure(model, test, config)
+    assert np.isfinite(result["bits_per_dim"]) and result["step"] == 2
+    assert model.sample(1, seed=0).shape == (1, *examples.event_shape)
+
+
+def test_without_validation_the_last_epoch_counts(tmp_path, eagerly):
+    config = tiny(dataset="moons", validation_split="", test_split="test[:5]", shift=0.0, batch_size=2)
+    result = train.train_and_evaluate(config, tmp_path)
+    assert (result["num_examples"], result["step"]) == (5, 4)
+    assert_same(saved(tmp_path / "model.keras"), saved(tmp_path / "checkpoints/last.keras"))
+    assert [("val_loss" in line) for line in metrics(tmp_path)] == [False, False]
     assert (tmp_path / "samples/final.png").exists()
 
 
-def test_a_resumed_run_of_another_length_is_another_config(finished):
-    workdir, _ = finished  # the schedule of the learning rate depends on the number of epochs
+def test_a_resumed_run_of_another_length_is_another_config(run):
+    workdir = run.workdir  # the schedule of the learning rate depends on the number of epochs
     with pytest.raises(ValueError, match="epochs = 2 there, 3 here"):
         train.train_and_evaluate(tiny(epochs=3), workdir)
 

@@ -94,7 +94,8 @@ class FusedBijector(tfb.Bijector):
     def _collect_weights(self, more=()):
         """Makes the networks' weights visible to tf.Module, which knows tf.Variables but not Keras's."""
         variables = [v for network in self._networks for v in getattr(network, "variables", ())]
-        variables = [v if isinstance(v, tf.Variable) else v.value for v in variables]
+        # Not Keras's `value`, which within a call under a mixed policy is a copy in the lower precision.
+        variables = [v if isinstance(v, tf.Variable) else v._value for v in variables]
         self._weights = list({id(v): v for v in (*variables, *more)}.values())
 
     # What tfb.Bijector's public methods ask for.
