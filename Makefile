@@ -15,7 +15,7 @@ moons: .venv/installed
 	.venv/bin/python -m train.main --config=train/configs/moons.py $(ARGS)
 
 test: .venv/installed
-	.venv/bin/python -m pytest -q $(ARGS)
+	.venv/bin/python -m pytest -q --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: .venv/installed
 	.venv/bin/ruff check

@@ -40,6 +40,7 @@ with config_errors():  # the fields among the flags are looked up at once
     _CONFIG = config_flags.DEFINE_config_file(
         "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
     )
+flags.FLAGS.set_default("verbosity", -1)  # absl's and TFDS's warnings, not their remarks
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(

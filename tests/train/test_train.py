@@ -166,13 +166,13 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(r
         assert_same(saved(run.crashed / name), saved(run.workdir / name))
 
 
-def test_a_finished_run_given_again_is_only_evaluated(run, monkeypatch, eagerly):
-    workdir, result = run.workdir, run.result
+def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch, eagerly):
+    workdir = shutil.copytree(run.workdir, tmp_path / "copy")
     before = contents(workdir)
     monkeypatch.setattr(rnvp.RealNVP, "fit", None)
     again = train.train_and_evaluate(tiny(), workdir)
-    np.testing.assert_allclose(again["bits_per_dim"], result["bits_per_dim"], rtol=1e-5)
-    assert {**again, "bits_per_dim": 0, "loss": 0} == {**result, "bits_per_dim": 0, "loss": 0}
+    np.testing.assert_allclose(again["bits_per_dim"], run.result["bits_per_dim"], rtol=1e-5)
+    assert {**again, "bits_per_dim": 0, "loss": 0} == {**run.result, "bits_per_dim": 0, "loss": 0}
     for name in ("metrics.jsonl", "checkpoints/last.keras", "checkpoints/best.keras"):
         assert contents(workdir)[workdir / name] == before[workdir / name]
 
@@ -193,13 +193,15 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
 # Evaluation and samples.
 
 
-def test_evaluation_covers_every_example(run, eagerly):
-    workdir = run.workdir
-    result = train.evaluate(tiny(test_split="test[:33]", evaluation_batch_size=16), workdir)
-    assert json.loads((workdir / "result.json").read_text()) == result
+def test_evaluation_covers_every_example(run, tmp_path, eagerly):
+    shutil.copy(run.workdir / "model.keras", tmp_path)
+    result = train.evaluate(tiny(test_split="test[:33]", evaluation_batch_size=16), tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text()) == result
     assert (result["num_examples"], result["split"]) == (33, "test[:33]")
     images = np.stack(list(data.load(tiny(), "test[:33]").dataset.as_numpy_iterator()))
-    logs = keras.saving.load_model(workdir / "model.keras").evaluate(images, batch_size=33, return_dict=True, verbose=0)
+    logs = keras.saving.load_model(tmp_path / "model.keras").evaluate(
+        images, batch_size=33, return_dict=True, verbose=0
+    )
     np.testing.assert_allclose(result["bits_per_dim"], logs["bits_per_dim"], rtol=1e-5)
     np.testing.assert_allclose(result["loss"], logs["loss"], rtol=1e-5)
 
@@ -233,11 +235,11 @@ def test_every_config_trains_and_evaluates(name, eagerly):
 
 
 def test_without_validation_the_last_epoch_counts(tmp_path, eagerly):
-    config = tiny(dataset="moons", validation_split="", test_split="test[:5]", shift=0.0, batch_size=2)
+    config = tiny(dataset="moons", validation_split="", test_split="test[:5]", shift=0.0, epochs=1)
     result = train.train_and_evaluate(config, tmp_path)
-    assert (result["num_examples"], result["step"]) == (5, 4)
+    assert (result["num_examples"], result["step"]) == (5, 2)
     assert_same(saved(tmp_path / "model.keras"), saved(tmp_path / "checkpoints/last.keras"))
-    assert [("val_loss" in line) for line in metrics(tmp_path)] == [False, False]
+    assert ["val_loss" in line for line in metrics(tmp_path)] == [False]
     assert (tmp_path / "samples/final.png").exists()
 
 

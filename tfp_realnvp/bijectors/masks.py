@@ -29,7 +29,7 @@ class Mask:
         raise NotImplementedError
 
     def merge(self, kept, changed):
-        """The inverse of `split`; whatever `changed` holds where entries are kept is ignored."""
+        """The inverse of `split`; whatever `changed` holds where entries are kept, even infinity, is ignored."""
         raise NotImplementedError
 
     def sum_changed(self, values):
@@ -86,11 +86,11 @@ class Dense(Mask):
         return b * x, (1 - b) * x
 
     def merge(self, kept, changed):
-        return tf.where(self._mask_of(kept) > 0, kept, changed)
+        return kept + tf.math.multiply_no_nan(changed, 1 - self._mask_of(kept))
 
     def sum_changed(self, values):
-        values = tf.where(self._mask_of(values) > 0, tf.zeros([], values.dtype), values)
-        return tf.reduce_sum(values, axis=list(range(-self.event_ndims, 0)))
+        changed = tf.math.multiply_no_nan(values, 1 - self._mask_of(values))
+        return tf.reduce_sum(changed, axis=list(range(-self.event_ndims, 0)))
 
 
 class Checkerboard(Dense):

@@ -9,8 +9,8 @@ def get_config():
     config.test_split = "test[:1000]"
     config.flip = True
     config.batch_size = 32
-    config.epochs = 8
-    config.steps_per_epoch = 100
+    config.epochs = 4
+    config.steps_per_epoch = 200
     config.model.num_scales = 2
     config.model.filters = 32
     config.model.num_blocks = 4
@@ -18,5 +18,5 @@ def get_config():
     config.learning_rate = 2e-3
     config.final_learning_rate = 0.0
     config.warmup_steps = 50
-    config.samples_every = 8
+    config.samples_every = 4
     return config
