@@ -1,6 +1,7 @@
 """Keras callbacks of a training run: what Keras does not bring itself."""
 
 import json
+import math
 import time
 
 import keras
@@ -25,6 +26,17 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["images_per_s"] = self._rate
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends the run at a loss that is not finite; Keras's TerminateOnNaN would first save the broken weights."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise ValueError(
+                f"the loss is not finite at step {int(self.model.optimizer.iterations)}; got {float(logs['loss'])}. "
+                "The last good checkpoint is kept. Try a smaller learning_rate, or more warmup_steps"
+            )
 
 
 class MetricsFile(keras.callbacks.Callback):

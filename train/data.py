@@ -33,7 +33,8 @@ def load(config, split, data_dir=None):
 
     Args:
       config: the run's config; its `dataset` is "digits", "moons", "folder" or the name of a TFDS data set.
-      split: "train", "test", or whatever else the data set has, with TFDS's slices such as "train[:-500]".
+      split: "train", "test", or whatever else the data set has, with TFDS's slices such as "train[:-500]"; of "folder"
+        "train" or "test" as a whole.
       data_dir: folder of TFDS's data sets, or of the pictures of "folder".
 
     Returns:

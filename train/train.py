@@ -28,7 +28,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
 
     Raises:
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
-        of another config (nothing is written into it).
+        of another config (nothing is written into it), or a loss that is not finite (the last good checkpoint is kept).
     """
     check(config)
     check_workdir(config, workdir)
@@ -65,7 +65,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
             callbacks=[
                 callbacks.Throughput(config.batch_size),
                 callbacks.MetricsFile(workdir / "metrics.jsonl", epoch),
-                keras.callbacks.TerminateOnNaN(),
+                callbacks.StopAtNaN(),
                 keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
                 callbacks.SamplePictures(
                     workdir / "samples", workdir / "tensorboard/samples", config.samples_every, config.epochs

@@ -166,6 +166,12 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(r
         assert_same(saved(run.crashed / name), saved(run.workdir / name))
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, eagerly):
+    with pytest.raises(ValueError, match="loss is not finite at step"):
+        train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5), tmp_path)
+    assert not any((tmp_path / "checkpoints").iterdir())
+
+
 def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch, eagerly):
     workdir = shutil.copytree(run.workdir, tmp_path / "copy")
     before = contents(workdir)
