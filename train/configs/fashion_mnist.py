@@ -1,19 +1,9 @@
-"""Real NVP on Fashion-MNIST: 28×28 images, two scales, no padding."""
+"""Real NVP on Fashion-MNIST, as on MNIST."""
 
-from train.configs import default
+from train.configs import mnist
 
 
 def get_config():
-    config = default.get_config()
+    config = mnist.get_config()
     config.dataset = "fashion_mnist"
-    config.train_split = "train[:-5000]"
-    config.validation_split = "train[-5000:]"
-    config.batch_size = 64
-    config.epochs = 20
-    config.model.num_scales = 2
-    config.model.filters = 32
-    config.model.num_blocks = 4
-    config.model.dtype = "mixed_bfloat16"
-    config.final_learning_rate = 0.0
-    config.samples_every = 1
     return config
