@@ -63,9 +63,9 @@ def mlp(size_in, size_out, dtype, seed=0):
     return network
 
 
-def moments(size, dtype):
+def moments(size, dtype, running=False):
     """Moments of `size` channels."""
-    network = rnvp.networks.Moments(dtype=dtype)
+    network = rnvp.networks.Moments(running=running, dtype=dtype)
     network.build((None, size))
     return network
 
@@ -141,14 +141,42 @@ BIJECTORS = {
     "norm": lambda dtype: (BatchNormalization(moments(2, dtype)), (4, 4, 2)),
     "norm_checkerboard": lambda dtype: (BatchNormalization(moments(2, dtype), Checkerboard(0)), (4, 4, 2)),
     "norm_channel": lambda dtype: (BatchNormalization(moments(2, dtype), Channel()), (2, 4, 4)),
+    "norm_running": lambda dtype: (BatchNormalization(moments(2, dtype, running=True)), (4, 4, 2)),
     "norm_vector": lambda dtype: (BatchNormalization(moments(3, dtype), event_ndims=1), (3,)),
     "squeeze": lambda dtype: (Squeeze(), (4, 2, 2)),
     "squeeze_diagonal_first": lambda dtype: (Squeeze(diagonal_first=True), (4, 2, 2)),
     "factor_out": lambda dtype: (FactorOut(channel_coupling(dtype, channels=2)), (2, 2, 4)),
+    "factor_out_quarter": lambda dtype: (FactorOut(channel_coupling(dtype, 2), num_kept=2), (2, 2, 8)),
     "factor_out_two_deep": lambda dtype: (factor_out_two_deep(dtype), (4, 4, 2)),
     "logit_256": lambda dtype: (Logit(), (2, 2, 1)),
     "logit_17": lambda dtype: (Logit(num_bins=17, alpha=0.01), (2, 2, 1)),
     "real_nvp": lambda dtype: (real_nvp((8, 8, 1), dtype, num_scales=3, filters=4), (8, 8, 1)),
+    "real_nvp_undivided": lambda dtype: (
+        real_nvp(
+            (4, 4, 1),
+            dtype,
+            filters=4,
+            num_bins=None,
+            recursion_type=1,
+            use_affine=False,
+            running_average=0.5,
+            bottleneck=True,
+        ),
+        (4, 4, 1),
+    ),
+    "real_nvp_quarters": lambda dtype: (
+        real_nvp(
+            (4, 4, 1),
+            dtype,
+            filters=4,
+            num_bins=None,
+            recursion_type=4,
+            scale_first=True,
+            use_batch_norm=False,
+            skip=False,
+        ),
+        (4, 4, 1),
+    ),
     "real_nvp_vector": lambda dtype: (real_nvp((3,), dtype, num_scales=1, filters=8), (3,)),
 }
 

@@ -17,6 +17,7 @@ from tfp_realnvp.networks.layers import draw_seed, register
 from tfp_realnvp.optimizers import Adam
 
 tfb = tfp.bijectors
+tfd = tfp.distributions
 
 
 @register
@@ -75,8 +76,11 @@ class FlowModel(keras.Model):
         self.built = True
         # One graph for batches of every size, not inlined where their size is known: another would round differently.
         self._inference = tf.function(
-            lambda x: self(x, training=False),
-            input_signature=[tf.TensorSpec([None, *self._event_shape], distribution.dtype)],
+            lambda x, draw: self(x, training=False, draw=draw),
+            input_signature=[
+                tf.TensorSpec([None, *self._event_shape], distribution.dtype),
+                tf.TensorSpec([], tf.int64),
+            ],
             experimental_attributes={"_noinline": True},
         )
 
@@ -116,6 +120,14 @@ class FlowModel(keras.Model):
         """
         return [self._check_latents(z)]
 
+    def join_latents(self, latents):
+        """The inverse of `latents_by_scale`: an array of shape [batch] + event_shape."""
+        return self._check_latents(latents[0])
+
+    def networks_by_scale(self):
+        """The networks in the order that data pass them, one list a scale, the finest first."""
+        return [self.networks]
+
     # Training.
 
     def compile(self, optimizer=None, **kwargs):
@@ -139,17 +151,25 @@ class FlowModel(keras.Model):
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)
 
-    def call(self, inputs, training=False):
-        """The log-likelihood in nats of each image (with its noise) or vector: a tensor of shape [batch]."""
+    def call(self, inputs, training=False, draw=None):
+        """The log-likelihood in nats of each image (with its noise) or vector: a tensor of shape [batch].
+
+        `draw`, an int of 0 or more, tells an evaluation's draws of the noise apart; an image has the same noise at the
+        same draw. Without it training draws new noise at each step, and evaluation is at draw 0.
+        """
         x = self._checked_event(inputs)
         if self.num_bins is not None:
-            x = dequantization.uniform(x, self.num_bins, self._noise_seed(training))
+            in_step = training and self.compiled and draw is None
+            step = self.optimizer.iterations.value if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
+            seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
+            x = dequantization.uniform(x, self.num_bins, seed)
         return self._distribution.log_prob(tf.cast(tf.identity(x), self._distribution.dtype))
 
-    def _noise_seed(self, training):
-        """Training draws new noise at each step; evaluation always draws the same for an image."""
-        step = tf.cast(self.optimizer.iterations.value, tf.int64) if training and self.compiled else -1
-        return tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
+    def log_likelihood(self, inputs, draw=0):
+        """The log-likelihood in nats of a batch at a draw of the noise (see `call`): a tensor of shape [batch]."""
+        x = tf.cast(_event(inputs), self._distribution.dtype)
+        draw = tf.constant(draw, tf.int64)
+        return self(x, training=False, draw=draw) if self.run_eagerly else self._inference(x, draw)
 
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -174,8 +194,7 @@ class FlowModel(keras.Model):
 
     def predict_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        x = tf.cast(_event(x), self._distribution.dtype)
-        return self(x, training=False) if self.run_eagerly else self._inference(x)
+        return self.log_likelihood(x)
 
     @property
     def metrics(self):
@@ -233,9 +252,18 @@ class FlowModel(keras.Model):
         with _value_errors():
             return super().train_on_batch(x, y, **kwargs)
 
+    def batches(self, data, batch_size=256):
+        """Checks `data`, as for `fit`, and yields its images or vectors as tensors of shape [batch] + event_shape."""
+        self._check_data("data", data)
+        if not isinstance(data, tf.data.Dataset):
+            data = tf.data.Dataset.from_tensor_slices(_event(data)).batch(batch_size)
+        with _value_errors():
+            for batch in data:
+                yield _event(keras.utils.unpack_x_y_sample_weight(batch)[0])
+
     # Sampling and the latent space.
 
-    def sample(self, num_samples, temperature=1.0, seed=None, batch_size=256):
+    def sample(self, num_samples, temperature=1.0, seed=None, batch_size=256, image_size=None):
         """Draws images or vectors.
 
         Args:
@@ -243,12 +271,14 @@ class FlowModel(keras.Model):
           temperature: non-negative float T, draws the latents from their mean + T · (their deviation).
           seed: int; None draws one.
           batch_size: how many are decoded at a time.
+          image_size: (height, width) of the images, where other than in training: for flows that are fully
+            convolutional, such as `RealNVP`, over latents that are independent and equally distributed.
 
         Returns:
           Array of shape [num_samples] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for a `num_samples` below 1 or a `temperature` below 0.
+          ValueError: for a `num_samples` below 1, a `temperature` below 0, or an `image_size` the flow cannot draw.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
@@ -256,12 +286,16 @@ class FlowModel(keras.Model):
             raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
         if not (np.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
-        seed = draw_seed(seed)
-        z = self.base_distribution.sample(num_samples, seed=tf.constant([seed, 0]))
+        seed, base = draw_seed(seed), self.base_distribution
+        if image_size is not None:
+            if not isinstance(base, tfd.Sample) or len(self._event_shape) != 3:
+                raise ValueError(f"image_size must be None for a flow without independent latents; got {image_size}")
+            base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
+        z = base.sample(num_samples, seed=tf.constant([seed, 0]))
         if temperature != 1:
-            mean = self.base_distribution.mean()
+            mean = base.mean()
             z = mean + temperature * (z - mean)
-        return self.decode(z, batch_size=batch_size)
+        return _in_batches(self._decode, z, batch_size)
 
     def encode(self, images, batch_size=256):
         """The latents of images (each pixel at the middle of its bin) or vectors.

@@ -117,7 +117,7 @@ def test_channel_parts_are_slices(keep_first):
 
 
 def test_of_an_odd_number_of_channels_the_second_half_has_one_more():
-    first, second = masks.halves(tf.zeros([2, 2, 5]))
+    first, second = masks.first_channels(tf.zeros([2, 2, 5]))
     assert first.shape[-1], second.shape[-1] == (2, 3)
 
 

@@ -37,6 +37,64 @@ def test_gradients_flow_through_the_batchs_moments():
     np.testing.assert_allclose(tape.gradient(total, x), expected, atol=1e-6)
 
 
+def running_moments(batches, momentum):
+    """Real NVP's equations 22 to 24 with the weights that the batches have by then."""
+    weights = np.array([momentum**age for age in reversed(range(len(batches)))])
+    weights /= weights.sum()
+    return [
+        sum(weight * f(batch, axis=(0, 1, 2)) for weight, batch in zip(weights, batches, strict=True))
+        for f in (np.mean, np.var)
+    ]
+
+
+def test_running_moments_are_the_papers_debiased_averages_in_training_and_otherwise():
+    moments = networks.Moments(momentum=0.75, running=True)
+    for end in (1, 2, 3):
+        batches = [X[4 * i : 4 * i + 4] * (i + 1) for i in range(end)]
+        for answers in (moments(batches[-1], training=True), moments(X)):
+            for answer, expected in zip(answers, running_moments(batches, 0.75), strict=True):
+                np.testing.assert_allclose(answer, expected, rtol=1e-4)
+
+
+def test_gradients_flow_through_the_batchs_share_of_running_moments():
+    moments = networks.Moments(momentum=0.75, running=True)
+    moments(3 * X, training=True)
+    x = tf.Variable(X)
+    with tf.GradientTape() as tape:
+        _, variance = moments(x, training=True)
+        total = tf.reduce_sum(variance)
+    share = 0.25 / (1 - 0.75**2)
+    expected = share * 2 * (X - X.mean((0, 1, 2))) / X[..., 0].size
+    np.testing.assert_allclose(tape.gradient(total, x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [networks.Moments(), networks.Moments(running=True), networks.BatchNormalization()])
+def test_a_frozen_layer_uses_its_averages_and_learns_nothing(layer):
+    layer(X, training=True)
+    before = layer.get_weights()
+    expected = keras.tree.map_structure(np.asarray, layer(X))
+    layer.trainable = False
+    for answer, value in zip(keras.tree.flatten(layer(X, training=True)), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_array_equal(answer, value)
+    for weight, value in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_a_batch_norm_of_running_averages_is_its_formula():
+    norm = networks.BatchNormalization(momentum=0.75, epsilon=1e-2, running=True)
+    norm(3 * X[:8], training=True)
+    mean, variance = running_moments([3 * X[:8], X], 0.75)
+    expected = (X - mean) / np.sqrt(variance + 1e-2)
+    np.testing.assert_allclose(norm(X, training=True), expected, atol=1e-4)
+    np.testing.assert_allclose(norm(X), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_a_wrong_momentum_is_refused(momentum):
+    with pytest.raises(ValueError, match=rf"momentum must be in \[0, 1\); got {momentum}"):
+        networks.Moments(momentum)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
 def test_batch_norm_is_its_formula_in_every_precision(dtype):
     norm = networks.BatchNormalization(momentum=0.9, epsilon=1e-2, dtype=dtype)
@@ -99,6 +157,14 @@ def test_tanh_scale_bounds_the_second_half_only():
     np.testing.assert_allclose(log_scale, 0.5 * np.tanh(raw), rtol=1e-5)
 
 
+def test_tanh_scale_with_an_offset_adds_it_to_the_log_scale():
+    bounded = networks.TanhScale(networks.MLP(6, [4], seed=0), use_offset=True)
+    x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    without = bounded(x).numpy()  # it begins at 0
+    bounded.b.assign(0.7)
+    np.testing.assert_allclose(bounded(x), without + [0, 0, 0, 0.7, 0.7, 0.7], atol=1e-6)
+
+
 def test_tanh_scale_leaves_the_lower_precision_to_the_network():
     network = networks.MLP(4, dtype="mixed_bfloat16")
     bounded = networks.TanhScale(network, dtype="mixed_bfloat16")
@@ -114,10 +180,15 @@ def test_spawned_seeds_are_repeatable_distinct_and_none_for_none():
 
 LAYERS = {
     "Moments": lambda: networks.Moments(momentum=0.7),
+    "Moments, running": lambda: networks.Moments(momentum=0.7, running=True),
+    "BatchNormalization, running": lambda: networks.BatchNormalization(momentum=0.7, running=True),
     "BatchNormalization": lambda: networks.BatchNormalization(momentum=0.7, epsilon=1e-3),
     "WeightNormConv2D": lambda: networks.WeightNormConv2D(4, 3, use_magnitude=False, seed=1),
     "TanhScale": lambda: networks.TanhScale(networks.ResNet(6, 4, 1, seed=1), initial=0.3, l2=0.1),
+    "TanhScale with offset": lambda: networks.TanhScale(networks.ResNet(6, 4, 1, seed=1), use_offset=True),
     "ResNet": lambda: networks.ResNet(6, filters=4, num_blocks=2, checkerboard=1, l2=0.1, seed=2),
+    "ResNet with other options": lambda: networks.ResNet(6, 4, 2, skip=False, bottleneck=True, running_average=0.7),
+    "ResNet without norm": lambda: networks.ResNet(6, 4, 2, checkerboard=0, use_batch_norm=False),
     "ResidualBlock": lambda: networks.ResidualBlock(3, seed=1),
     "MLP": lambda: networks.MLP(6, hidden_units=[5, 4], activation="elu", seed=3),
 }

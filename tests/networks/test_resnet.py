@@ -23,6 +23,46 @@ def test_its_weights_are_those_of_the_authors_code():
     assert ResNet(12, 8, 2).compute_output_shape((None, 3, 3, 6)) == (None, 3, 3, 12)
 
 
+def test_the_weights_of_its_options_are_those_of_the_authors_code():
+    network = ResNet(out_channels=6, filters=8, num_blocks=2, skip=False, bottleneck=True)
+    network.build((None, 6, 6, 3))
+    shapes = {w.path.split("/", 1)[-1]: tuple(w.shape) for w in network.weights}
+    assert [shapes[f"block_0/conv_{i}/v"] for i in range(3)] == [(1, 1, 8, 8), (3, 3, 8, 8), (1, 1, 8, 8)]
+    assert {name for name in shapes if name.startswith("block_0/") and "norm" not in name} == {
+        "block_0/conv_0/v",
+        "block_0/conv_1/v",
+        "block_0/conv_2/v",
+        "block_0/conv_2/magnitude",
+        "block_0/conv_2/bias",
+    }
+    assert not any("skip" in name for name in shapes)
+    network = ResNet(out_channels=6, filters=8, num_blocks=1, use_batch_norm=False)
+    network.build((None, 6, 6, 3))
+    shapes = {w.path.split("/", 1)[-1]: tuple(w.shape) for w in network.weights}
+    assert shapes["block_0/conv_0/bias"] == (8,) and not any("norm" in name for name in shapes)
+
+
+def test_without_norm_nothing_is_doubled():
+    network = ResNet(2, 4, 1, checkerboard=1, use_batch_norm=False, seed=0)
+    network.build(X.shape)
+    mask = np.indices((6, 6)).sum(0)[None, ..., None] % 2 == 0
+    h = np.concatenate([X, -X, np.broadcast_to(mask, (*X.shape[:3], 1))], axis=-1)
+    h = network.conv_in(np.maximum(h, 0).astype(np.float32))
+    block = network.blocks[0]
+    g = h + block.convs[1](tf.nn.relu(block.convs[0](tf.nn.relu(h))))
+    expected = network.conv_out(tf.nn.relu(network.skips[0](h) + network.skips[1](g)))
+    np.testing.assert_allclose(network(X), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_skips_the_output_is_that_of_the_last_block():
+    network = ResNet(2, 4, 2, skip=False, seed=0)
+    network(X, training=True)
+    h = network.conv_in(tf.nn.relu(tf.concat([network.norm_in(X), -network.norm_in(X)], axis=-1)))
+    for block in network.blocks:
+        h = block(h)
+    np.testing.assert_allclose(network(X), network.conv_out(tf.nn.relu(network.norm_out(h))), rtol=1e-4, atol=1e-5)
+
+
 def test_a_checkerboard_doubles_the_masked_input_and_sees_the_mask():
     plain, masked = (ResNet(2, 4, 1, checkerboard, seed=0) for checkerboard in (None, 1))
     for network in (plain, masked):

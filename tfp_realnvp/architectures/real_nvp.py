@@ -1,11 +1,25 @@
 """Real NVP (Dinh, Sohl-Dickstein and Bengio, arXiv 1605.08803), as in the authors' code."""
 
+import functools
+import itertools
+import types
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_realnvp.bijectors import BatchNormalization, Coupling, FactorOut, Logit, Squeeze, affine
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense
+from tfp_realnvp.architectures import official_checkpoint
+from tfp_realnvp.bijectors import (
+    BatchNormalization,
+    Coupling,
+    FactorOut,
+    Logit,
+    Squeeze,
+    additive,
+    affine,
+    affine_scale_first,
+)
+from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense, first_channels
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.networks import MLP, Moments, ResNet, TanhScale
 from tfp_realnvp.networks.layers import draw_seed, register, spawn_seeds
@@ -42,14 +56,28 @@ class RealNVP(FlowModel):
       num_bins: number of pixel levels, or None for continuous data; "auto": 256 for images, None for vectors.
       alpha: see `Logit`.
       l2: the penalty l2 · Σ g², in nats, on the magnitudes of the weight norm and the checkerboard couplings' scales.
+      recursion_type: what goes on to the next scale, numbered as in the code. 1: everything, nothing is factored out;
+        2: half of the squeezed channels, the paper's; 3: a quarter of them; 4: a quarter, and the width does not double
+        from scale to scale.
+      use_affine: False for additive couplings where the code's `use_aff=0` has them: the first two of each three; the
+        third, and the last scale's fourth, stay affine.
+      scale_first: True for the map that the paper writes, y = x · exp(s) + t, instead of the code's (x + t) · exp(s).
+      use_batch_norm: False for a flow without any batch norm; each affine coupling's log-scale then has a learned
+        offset (the code's `scale_shift`).
+      running_average: ρ in [0, 1) for the paper's batch norm, equations 22 to 24: training normalizes by running
+        averages (see `Moments`). None normalizes by the batch's moments, as the code does by default.
+      skip: whether the residual networks have skips, see `ResNet`.
+      bottleneck: whether residual blocks are of three convolutions, see `ResidualBlock`.
       seed: int, the seed of initialization and dequantization noise; None draws one.
       dtype: Keras dtype policy of the networks. The flow has the dtype of their weights: under "mixed_bfloat16" the
-        networks compute in bfloat16 and the flow in float32.
+        networks compute in bfloat16 and the flow in float32. Such networks are fast to train; but as what they see
+        differs in the last bits between the two directions, so does what bfloat16 rounds it to, and `decode` gives
+        back what `encode` got only in float32: `with_dtype("float32")` is the same flow with exact networks.
       name: as for `keras.Model`.
 
     Raises:
       ValueError: for an `event_shape` of rank other than 1 or 3, a height or width not divisible by
-        2^(num_scales − 1), or sizes below 1.
+        2^(num_scales − 1), sizes below 1, or options that the rank or one another exclude.
 
     Example:
 
@@ -73,43 +101,91 @@ class RealNVP(FlowModel):
         num_bins="auto",
         alpha=0.05,
         l2=5e-5,
+        recursion_type=2,
+        use_affine=True,
+        scale_first=False,
+        use_batch_norm=True,
+        running_average=None,
+        skip=True,
+        bottleneck=False,
         seed=None,
         dtype=None,
         name="real_nvp",
     ):
-        event_shape = tuple(event_shape)
-        _check_arguments(event_shape, num_scales, filters, num_blocks)
-        seed = draw_seed(seed)
+        event_shape, seed = tuple(event_shape), draw_seed(seed)
+        arguments = dict(locals())
+        self._config = {key: arguments[key] for key in arguments if key not in ("self", "__class__", "dtype", "name")}
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self._config = dict(
-            event_shape=event_shape,
-            num_scales=num_scales,
-            filters=filters,
-            num_blocks=num_blocks,
-            num_bins=num_bins,
-            alpha=alpha,
-            l2=l2,
-            seed=seed,
-        )
-        flow = _image_flow if len(event_shape) == 3 else _vector_flow
-        layers = flow(event_shape, num_scales, filters, num_blocks, l2, seed, policy)
+        options = types.SimpleNamespace(**self._config, policy=policy)
+        _check(options)
+        is_image = len(event_shape) == 3
+        layers = _image_flow(event_shape, options, seed) if is_image else _vector_flow(event_shape, options, seed)
         if num_bins == "auto":
-            num_bins = 256 if len(event_shape) == 3 else None
+            num_bins = 256 if is_image else None
         if num_bins is not None:
             layers = [Logit(num_bins, alpha), *layers]
         base = tfd.Sample(tfd.Normal(tf.zeros([], policy.variable_dtype), 1.0), event_shape)
         distribution = tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
         super().__init__(distribution, num_bins=num_bins, seed=seed, dtype=policy, name=name)
 
+    @classmethod
+    def from_official_checkpoint(cls, prefix, image_size=None, **kwargs):
+        """The model of a checkpoint of the authors' TensorFlow 1 script, with its weights.
+
+        Args:
+          prefix: path of the checkpoint, without .index or .data-…
+          image_size: height and width of the images, which no variable tells; None for those that the authors train
+            as many scales on: 32 for 2 and 4 scales, 64 for 5, otherwise 2^(num_scales + 1).
+          **kwargs: what the variables leave open, such as `seed`, `dtype`, `l2`, `running_average`.
+
+        Raises:
+          ValueError: where there is no such checkpoint, or its variables are not those of a Real NVP; they are listed.
+
+        Example: `model = rnvp.RealNVP.from_official_checkpoint("logs/model.ckpt-100000")`
+        """
+        options = official_checkpoint.options(prefix)
+        channels = options.pop("channels")
+        size = image_size or (32 if options["num_scales"] == 2 else 2 ** (options["num_scales"] + 1))
+        model = cls((size, size, channels), **{**options, **kwargs})
+        official_checkpoint.load_weights(model, prefix)
+        return model
+
+    def with_dtype(self, dtype):
+        """A copy of the flow, optimizer included, whose networks have another dtype policy, such as "float32"."""
+        other = type(self).from_config({**self.get_config(), "dtype": dtype})
+        other.set_weights(self.get_weights())
+        if self.compiled:
+            other.compile_from_config(self.get_compile_config())
+            for copy, variable in zip(other.optimizer.variables, self.optimizer.variables, strict=True):
+                copy.assign(variable)
+        return other
+
     def latents_by_scale(self, z):
-        z = self._check_latents(z)
-        latents = []
-        if len(self.event_shape) == 3:
-            for _ in range(self._config["num_scales"] - 1):
-                z, left = tf.split(Squeeze(diagonal_first=True).forward(z), 2, axis=-1)
-                latents.append(left.numpy())
-            z = tf.convert_to_tensor(z).numpy()
-        return [*latents, z]
+        z, latents = self._check_latents(z), []
+        for num_kept in self._nums_kept():
+            z, left = first_channels(Squeeze(diagonal_first=True).forward(z), num_kept)
+            latents.append(left.numpy())
+        return [*latents, tf.convert_to_tensor(z).numpy()]
+
+    def join_latents(self, latents):
+        *latents, z = latents
+        for left in reversed(latents):
+            z = Squeeze(diagonal_first=True).inverse(tf.concat([z, left], axis=-1))
+        return self._check_latents(z)
+
+    def _nums_kept(self):
+        """How many channels each factor-out keeps, the finest scale first."""
+        if len(self.event_shape) == 1 or self._config["recursion_type"] == 1:
+            return []
+        channels, sizes = self.event_shape[-1], []
+        for _ in range(self._config["num_scales"] - 1):
+            channels = _num_kept(channels, self._config["recursion_type"])
+            sizes.append(channels)
+        return sizes
+
+    def networks_by_scale(self):
+        scale = lambda network: network.name.partition("_coupling_")[0]
+        return [list(networks) for _, networks in itertools.groupby(self.networks, scale)]
 
     def get_config(self):
         return {**self._config, "dtype": keras.dtype_policies.serialize(self.dtype_policy), "name": self.name}
@@ -120,67 +196,111 @@ def sequential(layers):
     return tfb.Chain(list(reversed(layers)))
 
 
-def _image_flow(shape, num_scales, filters, num_blocks, l2, seed, policy, scale=0):
+def _image_flow(shape, options, seed, scale=0):
     """The recursion over the scales: a list of layers, data → latent."""
     height, width, channels = shape
     here, below = spawn_seeds(seed, 2)
     seeds = iter(spawn_seeds(here, 7))
+    filters = options.filters * (2**scale if options.recursion_type < 4 else 1)
+    resnet = functools.partial(
+        ResNet,
+        num_blocks=options.num_blocks,
+        skip=options.skip,
+        bottleneck=options.bottleneck,
+        use_batch_norm=options.use_batch_norm,
+        running_average=options.running_average,
+        l2=options.l2,
+        dtype=options.policy,
+    )
 
     # Numbered as in the authors' code.
-    def checkerboard(number, top_left):
-        network = ResNet(2 * channels, filters, num_blocks, top_left, l2, next(seeds), dtype=policy)
-        conditioner = TanhScale(network, 0.0, l2, name=f"scale_{scale}_coupling_{number}", dtype=policy)
-        conditioner.build((None, height, width, channels))
-        return _coupling(Checkerboard(top_left), conditioner, channels)
+    def checkerboard(number, top_left, use_affine=True):
+        network = functools.partial(resnet, filters=filters, checkerboard=top_left, seed=next(seeds))
+        name, scale_options = f"scale_{scale}_coupling_{number}", dict(initial=0.0, l2=options.l2)
+        return _coupling(Checkerboard(top_left), shape, network, options, use_affine, name, **scale_options)
 
-    def channel(number, keep_first):
-        network = ResNet(4 * channels, 2 * filters, num_blocks, None, l2, next(seeds), dtype=policy)
-        conditioner = TanhScale(network, 1.0, name=f"scale_{scale}_coupling_{number}", dtype=policy)
-        conditioner.build((None, height // 2, width // 2, 2 * channels))
-        return _coupling(Channel(keep_first), conditioner, 2 * channels)
+    def channel(number, keep_first, use_affine=True):
+        network = functools.partial(resnet, filters=2 * filters, seed=next(seeds))
+        half = (height // 2, width // 2, 2 * channels)
+        name = f"scale_{scale}_coupling_{number}"
+        return _coupling(Channel(keep_first), half, network, options, use_affine, name)
 
-    layers = [*checkerboard(0, 1), *checkerboard(1, 0), *checkerboard(2, 1)]
-    if num_scales == 1:
+    use_affine = options.use_affine
+    layers = [*checkerboard(0, 1, use_affine), *checkerboard(1, 0, use_affine), *checkerboard(2, 1)]
+    if scale == options.num_scales - 1:
         return [*layers, *checkerboard(3, 0)]
-    layers += _inside(Squeeze(), [*channel(4, True), *channel(5, False), *channel(6, True)])
-    next_shape = (height // 2, width // 2, 2 * channels)
-    coarser = _image_flow(next_shape, num_scales - 1, 2 * filters, num_blocks, l2, below, policy, scale + 1)
-    return [*layers, *_inside(Squeeze(diagonal_first=True), [FactorOut(sequential(coarser))])]
+    layers += _inside(Squeeze(), [*channel(4, True, use_affine), *channel(5, False, use_affine), *channel(6, True)])
+    num_kept = _num_kept(channels, options.recursion_type)
+    coarser = _image_flow((height // 2, width // 2, num_kept), options, below, scale + 1)
+    if options.recursion_type > 1:
+        coarser = [FactorOut(sequential(coarser), num_kept)]
+    return [*layers, *_inside(Squeeze(diagonal_first=True), coarser)]
 
 
-def _vector_flow(shape, num_scales, filters, num_blocks, l2, seed, policy):
+def _num_kept(channels, recursion_type):
+    """How many of the 4 · channels of a squeezed image go on to the next scale."""
+    return {1: 4, 2: 2, 3: 1, 4: 1}[recursion_type] * channels
+
+
+def _vector_flow(shape, options, seed):
     """Couplings over vectors, their masks alternating between even and odd entries: a list of layers, data → latent."""
-    del l2  # a penalty on magnitudes, which MLPs have none of
     (size,) = shape
     layers = []
-    for number, layer_seed in enumerate(spawn_seeds(seed, 4 * num_scales)):
+    for number, layer_seed in enumerate(spawn_seeds(seed, 4 * options.num_scales)):
         mask = Dense([(entry + number) % 2 for entry in range(size)])
-        network = MLP(2 * size, [filters] * num_blocks, seed=layer_seed, dtype=policy)
-        conditioner = TanhScale(network, name=f"coupling_{number}", dtype=policy)
-        conditioner.build((None, size))
-        layers += _coupling(mask, conditioner, size)
+        hidden_units = [options.filters] * options.num_blocks
+        network = functools.partial(MLP, hidden_units=hidden_units, seed=layer_seed, dtype=options.policy)
+        scale, number = divmod(number, 4)
+        use_affine = options.use_affine or number >= 2
+        layers += _coupling(mask, shape, network, options, use_affine, f"scale_{scale}_coupling_{number}")
     return layers
 
 
-def _coupling(mask, conditioner, channels):
-    """A coupling and the batch norm of what it changed."""
-    moments = Moments(dtype=conditioner.dtype_policy, name=f"{conditioner.name}_moments")
-    moments.build((None, channels))
-    return [Coupling(mask, conditioner, affine), BatchNormalization(moments, mask)]
+def _coupling(mask, shape, network, options, use_affine, name, initial=1.0, l2=0.0):
+    """A coupling whose kept and changed parts have this shape, and the batch norm of what it changed.
+
+    `network` makes the conditioner of a number of outputs; `initial` and `l2` are those of its `TanhScale`.
+    """
+    if use_affine:
+        bijector_fn, use_offset = affine_scale_first if options.scale_first else affine, not options.use_batch_norm
+        conditioner = TanhScale(network(2 * shape[-1]), initial, use_offset, l2, dtype=options.policy, name=name)
+    else:
+        bijector_fn, conditioner = additive, network(shape[-1], name=name)
+    conditioner.build((None, *shape))
+    coupling = Coupling(mask, conditioner, bijector_fn)
+    if not options.use_batch_norm:
+        return [coupling]
+    momentum = {} if options.running_average is None else dict(momentum=options.running_average, running=True)
+    moments = Moments(**momentum, dtype=options.policy, name=f"{name}_moments")
+    moments.build((None, shape[-1]))
+    return [coupling, BatchNormalization(moments, mask)]
 
 
 def _inside(squeeze, layers):
     return [squeeze, *layers, tfb.Invert(squeeze)]
 
 
-def _check_arguments(event_shape, num_scales, filters, num_blocks):
-    if len(event_shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in event_shape):
-        raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {event_shape}")
-    for name, value in dict(num_scales=num_scales, filters=filters, num_blocks=num_blocks).items():
+def _check(options):
+    shape = options.event_shape
+    if len(shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in shape):
+        raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {shape}")
+    for name in ("num_scales", "filters", "num_blocks"):
+        value = getattr(options, name)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive int; got {value!r}")
-    divisor = 2 ** (num_scales - 1)
-    if len(event_shape) == 3 and (event_shape[0] % divisor or event_shape[1] % divisor):
+    divisor = 2 ** (options.num_scales - 1)
+    if len(shape) == 3 and (shape[0] % divisor or shape[1] % divisor):
         raise ValueError(
-            f"event_shape must have a height and width divisible by 2^(num_scales - 1) = {divisor}; got {event_shape}"
+            f"event_shape must have a height and width divisible by 2^(num_scales - 1) = {divisor}; got {shape}"
         )
+    if options.recursion_type not in (1, 2, 3, 4):
+        raise ValueError(f"recursion_type must be 1, 2, 3 or 4; got {options.recursion_type!r}")
+    if options.running_average is not None and not (options.use_batch_norm and 0 <= options.running_average < 1):
+        raise ValueError(
+            "running_average must be None, or in [0, 1) with use_batch_norm=True; got "
+            f"{options.running_average!r} with use_batch_norm={options.use_batch_norm}"
+        )
+    of_images = dict(recursion_type=2, skip=True, bottleneck=False)
+    given = {name: getattr(options, name) for name in of_images if getattr(options, name) != of_images[name]}
+    if len(shape) == 1 and given:
+        raise ValueError(f"{', '.join(given)} must be left at the default for vectors; got {given}")

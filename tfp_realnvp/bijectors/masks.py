@@ -125,7 +125,7 @@ class Channel(Mask):
         self.keep_first = keep_first
 
     def split(self, x):
-        first, second = halves(x)
+        first, second = first_channels(x)
         return (first, second) if self.keep_first else (second, first)
 
     def merge(self, kept, changed):
@@ -135,7 +135,7 @@ class Channel(Mask):
         return tf.reduce_sum(values, axis=[-3, -2, -1])
 
 
-def halves(x):
-    """Splits the channels of `x` in two; of an odd number the second half gets one more."""
-    first = x.shape[-1] // 2
-    return x[..., :first], x[..., first:]
+def first_channels(x, number=None):
+    """The first `number` channels of `x` and the others; None: halves, of an odd number the second gets one more."""
+    number = number or x.shape[-1] // 2
+    return x[..., :number], x[..., number:]

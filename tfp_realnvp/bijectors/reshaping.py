@@ -5,7 +5,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import parameter_properties
 
 from tfp_realnvp.bijectors.fused import FusedBijector
-from tfp_realnvp.bijectors.masks import halves
+from tfp_realnvp.bijectors.masks import first_channels
 
 tfb = tfp.bijectors
 
@@ -97,7 +97,7 @@ class Squeeze(tfb.Bijector):
 
 
 class FactorOut(FusedBijector):
-    """Applies `inner` to the first half of the channels and hands the second half to the latent space as it is.
+    """Applies `inner` to the first channels and hands the others to the latent space as they are.
 
     ```none
     y = [inner(x₁), x₂],    log|det dy/dx| = log|det d inner(x₁)/dx₁|        Real NVP, equations 14 to 16
@@ -107,6 +107,10 @@ class FactorOut(FusedBijector):
 
     Args:
       inner: `tfb.Bijector` of images, the flow of the coarser scales; it keeps the shape of its event.
+      num_kept: how many channels `inner` gets; None: half of them.
+
+    Raises:
+      ValueError: for a `num_kept` below 1 or above the number of channels.
 
     Example:
 
@@ -116,9 +120,12 @@ class FactorOut(FusedBijector):
     ```
     """
 
-    def __init__(self, inner, validate_args=False, name="factor_out"):
+    def __init__(self, inner, num_kept=None, validate_args=False, name="factor_out"):
         parameters = dict(locals())
+        if num_kept is not None and (not isinstance(num_kept, int) or num_kept < 1):
+            raise ValueError(f"num_kept must be None or a positive int; got {num_kept!r}")
         self._inner = inner
+        self._num_kept = num_kept
         super().__init__(parameters, event_ndims=3, networks=[inner], validate_args=validate_args, name=name)
 
     @property
@@ -126,18 +133,24 @@ class FactorOut(FusedBijector):
         """The flow of what stays."""
         return self._inner
 
+    def split(self, x):
+        """What stays of images or latents `x`, and what leaves."""
+        if self._num_kept is not None and self._num_kept > x.shape[-1]:
+            raise ValueError(f"num_kept must be at most the number of channels, {x.shape[-1]}; got {self._num_kept}")
+        return first_channels(x, self._num_kept)
+
     @classmethod
     def _parameter_properties(cls, dtype):
         return {"inner": parameter_properties.BatchedComponentProperties(event_ndims=lambda self, ndims: ndims)}
 
     def _forward_and_log_det(self, x):
-        stays, leaves = halves(x)
+        stays, leaves = self.split(x)
         y, log_det = self._inner.forward(stays), self._inner.forward_log_det_jacobian(stays, 3)
         # TFP gives the log-det of a constant Jacobian once for the whole batch.
         return tf.concat([y, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(x)[:-3])
 
     def _inverse_and_log_det(self, y):
-        stays, leaves = halves(y)
+        stays, leaves = self.split(y)
         x, log_det = self._inner.inverse(stays), self._inner.inverse_log_det_jacobian(stays, 3)
         return tf.concat([x, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(y)[:-3])
 

@@ -30,11 +30,20 @@ class Moments(keras.layers.Layer):
     moving ← momentum · moving + (1 − momentum) · batch        once each training call
     ```
 
+    With `running` training too uses averages, Real NVP's equations 22 to 24, for small batches: those that the batch
+    at hand has just entered, and the gradient flows through the batch's share alone. They are debiased: begun at
+    nothing, and divided by the sum of their weights, so that the first averages are the first batch's moments.
+
     Under a distribution strategy the batch is the global one. The moments are computed in the dtype of the weights,
-    float32 under a mixed policy, whatever the dtype of the input.
+    float32 under a mixed policy, whatever the dtype of the input. As with Keras's batch norm, a layer whose
+    `trainable` is False always uses the averages and learns nothing.
 
     Args:
-      momentum: weight of the past in the moving averages, in [0, 1).
+      momentum: weight of the past in the moving averages, in [0, 1); the paper's ρ.
+      running: whether training uses the averages instead of the batch.
+
+    Raises:
+      ValueError: for a `momentum` outside of [0, 1).
 
     Call arguments:
       x: tensor of shape [..., channels].
@@ -46,32 +55,53 @@ class Moments(keras.layers.Layer):
     Example: `mean, variance = Moments()(images, training=True)`
     """
 
-    def __init__(self, momentum=0.9, **kwargs):
+    def __init__(self, momentum=0.9, running=False, **kwargs):
         super().__init__(autocast=False, **kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1); got {momentum!r}")
         self.momentum = momentum
+        self.running = running
 
     def build(self, input_shape):
-        options = dict(shape=input_shape[-1:], trainable=False, autocast=False, aggregation="mean")
-        self.mean = self.add_weight(name="mean", initializer="zeros", **options)
-        self.variance = self.add_weight(name="variance", initializer="ones", **options)
+        options = dict(trainable=False, autocast=False, aggregation="mean")
+        self.mean = self.add_weight(name="mean", shape=input_shape[-1:], initializer="zeros", **options)
+        self.variance = self.add_weight(name="variance", shape=input_shape[-1:], initializer="ones", **options)
+        if self.running:  # how much of an average's weight is that of batches, not of the initial value
+            self.filled = self.add_weight(name="filled", shape=(), initializer="zeros", **options)
 
     def call(self, x, training=False):
-        if not training:
+        if not self.learns(training):
             return tf.identity(self.mean.value), tf.identity(self.variance.value)
-        moments = _batch_moments(tf.cast(x, self.variable_dtype))
-        self.update(*moments)
-        return moments
+        batch = _batch_moments(tf.cast(x, self.variable_dtype))
+        averages = self.update(*batch)
+        return averages if self.running else batch
 
     def compute_output_shape(self, input_shape):
         return (input_shape[-1:],) * 2
 
+    def learns(self, training):
+        """Whether a call in this mode uses the batch and moves the averages."""
+        return bool(training) and self.trainable
+
     def update(self, mean, variance):
-        """Moves the averages towards a batch's moments."""
-        for moving, batch in ((self.mean, mean), (self.variance, variance)):
-            moving.assign(self.momentum * moving + (1 - self.momentum) * batch)
+        """Moves the averages towards a batch's moments and returns them."""
+        past, present = self.momentum, 1 - self.momentum
+        if self.running:
+            filled = past * self.filled + present
+            past, present = past * self.filled / filled, present / filled
+            self.filled.assign(filled)
+        averages = past * self.mean + present * mean, past * self.variance + present * variance
+        self.mean.assign(averages[0])
+        self.variance.assign(averages[1])
+        return averages
 
     def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum}
+        return {**super().get_config(), "momentum": self.momentum, "running": self.running}
+
+
+def moments_of(layer):
+    """Every `Moments` inside of a Keras layer."""
+    return [part for part in layer._flatten_layers() if isinstance(part, Moments)]
 
 
 def _num_replicas():
@@ -96,15 +126,15 @@ class BatchNormalization(keras.layers.Layer):
     `Moments`: those of the global batch under a distribution strategy, and in float32 under a mixed policy.
 
     Args:
-      momentum: see `Moments`.
+      momentum, running: see `Moments`.
       epsilon: added to the variance.
 
     Example: `BatchNormalization()(images, training=True)`
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-4, **kwargs):
+    def __init__(self, momentum=0.9, epsilon=1e-4, running=False, **kwargs):
         super().__init__(**kwargs)
-        self.moments = Moments(momentum, dtype=self.dtype_policy, name="moments")
+        self.moments = Moments(momentum, running, dtype=self.dtype_policy, name="moments")
         self.epsilon = epsilon
 
     def build(self, input_shape):
@@ -112,10 +142,12 @@ class BatchNormalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros", autocast=False)
 
     def call(self, x, training=False):
-        if x.dtype == tf.float64 or (training and _num_replicas() > 1):  # the fused operation has neither
+        learns = self.moments.learns(training)
+        if x.dtype == tf.float64 or (learns and (self.moments.running or _num_replicas() > 1)):
+            # The fused operation has neither doubles, nor averages in training, nor replicas.
             mean, variance = (tf.cast(m, x.dtype) for m in self.moments(x))
             return tf.nn.batch_normalization(x, mean, variance, tf.cast(self.beta, x.dtype), None, self.epsilon)
-        moving = [] if training else [self.moments.mean.value, self.moments.variance.value]
+        moving = [] if learns else [self.moments.mean.value, self.moments.variance.value]
         mean, variance = moving or (tf.zeros([0]), tf.zeros([0]))
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
@@ -124,9 +156,9 @@ class BatchNormalization(keras.layers.Layer):
             mean=mean,
             variance=variance,
             epsilon=self.epsilon,
-            is_training=training,
+            is_training=learns,
         )
-        if training:
+        if learns:
             count = tf.cast(tf.size(x) / x.shape[-1], variance.dtype)
             self.moments.update(mean, variance * (count - 1) / count)  # without Bessel's correction
         return y
@@ -135,7 +167,8 @@ class BatchNormalization(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "momentum": self.moments.momentum, "epsilon": self.epsilon}
+        moments = {"momentum": self.moments.momentum, "running": self.moments.running}
+        return {**super().get_config(), **moments, "epsilon": self.epsilon}
 
 
 @register
@@ -209,23 +242,26 @@ class WeightNormConv2D(keras.layers.Layer):
 
 @register
 class TanhScale(keras.layers.Layer):
-    """Bounds the log-scale that a network emits for an affine coupling: (t, s) ↦ (t, a · tanh(s)).
+    """Bounds the log-scale that a network emits for an affine coupling: (t, s) ↦ (t, a · tanh(s) + b).
 
-    a is one learned number a coupling, `rescaling_scale` or `scale` in Real NVP's code. The result has the dtype of
-    the weights: what the flow computes with it stays in float32 when the network runs in bfloat16.
+    a is one learned number a coupling, `rescaling_scale` or `scale` in Real NVP's code, and b another where nothing
+    normalizes the coupling's output, `scale_shift` in the code. The result has the dtype of the weights: what the flow
+    computes with it stays in float32 when the network runs in bfloat16.
 
     Args:
       network: Keras layer whose output holds t, then s, along its last axis.
       initial: the initial a.
+      use_offset: whether there is a b, initially 0.
       l2: the penalty l2 · a² (without a ½), in nats.
 
     Example: `TanhScale(ResNet(out_channels=6, checkerboard=1), initial=0.0)`
     """
 
-    def __init__(self, network, initial=1.0, l2=0.0, **kwargs):
+    def __init__(self, network, initial=1.0, use_offset=False, l2=0.0, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.network = network
         self.initial = initial
+        self.use_offset = use_offset
         self.l2 = l2
 
     def build(self, input_shape):
@@ -238,17 +274,22 @@ class TanhScale(keras.layers.Layer):
             regularizer=keras.regularizers.L2(self.l2) if self.l2 else None,
             autocast=False,
         )
+        self.b = None
+        if self.use_offset:
+            self.b = self.add_weight(name="b", shape=(), initializer="zeros", autocast=False)
 
     def call(self, x):
         shift, log_scale = ops.split(ops.cast(self.network(x), self.variable_dtype), 2, axis=-1)
-        return ops.concatenate([shift, self.a * ops.tanh(log_scale)], axis=-1)
+        log_scale = self.a * ops.tanh(log_scale)
+        return ops.concatenate([shift, log_scale if self.b is None else log_scale + self.b], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return self.network.compute_output_shape(input_shape)
 
     def get_config(self):
         network = keras.saving.serialize_keras_object(self.network)
-        return {**super().get_config(), "network": network, "initial": self.initial, "l2": self.l2}
+        arguments = {"initial": self.initial, "use_offset": self.use_offset, "l2": self.l2}
+        return {**super().get_config(), "network": network, **arguments}
 
     @classmethod
     def from_config(cls, config):

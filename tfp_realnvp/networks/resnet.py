@@ -1,5 +1,8 @@
 """The residual network that conditions Real NVP's couplings (section 4.1, and the authors' code)."""
 
+import functools
+import operator
+
 import keras
 from keras import ops
 
@@ -9,41 +12,69 @@ from tfp_realnvp.networks.layers import BatchNormalization, WeightNormConv2D, re
 
 @register
 class ResidualBlock(keras.layers.Layer):
-    """h + conv(relu(norm(conv(relu(norm(h)))))): a pre-activation block of 3×3 convolutions.
+    """h + a chain of (norm, relu, conv) of h: a pre-activation block.
 
     Args:
       filters: number of channels, of input and output.
+      bottleneck: False: two convolutions of 3×3; True: three, of 1×1, 3×3 and 1×1, all of the same width.
+      use_batch_norm: whether there are norms; without them every convolution has a bias.
+      running_average: see `ResNet`.
       l2: penalty on the magnitudes, see `WeightNormConv2D`.
       seed: int or None.
     """
 
-    def __init__(self, filters, l2=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        filters,
+        bottleneck=False,
+        use_batch_norm=True,
+        running_average=None,
+        l2=0.0,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
+        self.bottleneck = bottleneck
+        self.use_batch_norm = use_batch_norm
+        self.running_average = running_average
         self.l2 = l2
         self.seed = seed
-        seeds = spawn_seeds(seed, 2)
-        options = dict(kernel_size=3, dtype=self.dtype_policy)
-        self.norm_0 = BatchNormalization(dtype=self.dtype_policy, name="norm_0")
-        self.conv_0 = WeightNormConv2D(
-            filters, use_magnitude=False, use_bias=False, seed=seeds[0], name="conv_0", **options
-        )
-        self.norm_1 = BatchNormalization(dtype=self.dtype_policy, name="norm_1")
-        self.conv_1 = WeightNormConv2D(filters, l2=l2, seed=seeds[1], name="conv_1", **options)
+        kernel_sizes = (1, 3, 1) if bottleneck else (3, 3)
+        last = len(kernel_sizes) - 1
+        self.norms, self.convs = [], []
+        for i, (kernel_size, conv_seed) in enumerate(zip(kernel_sizes, spawn_seeds(seed, last + 1), strict=True)):
+            self.norms.append(_norm(f"norm_{i}", use_batch_norm, running_average, self.dtype_policy))
+            options = dict(l2=l2) if i == last else dict(use_magnitude=False, use_bias=not use_batch_norm)
+            self.convs.append(
+                WeightNormConv2D(
+                    filters, kernel_size, seed=conv_seed, name=f"conv_{i}", dtype=self.dtype_policy, **options
+                )
+            )
 
     def build(self, input_shape):
-        for layer in (self.norm_0, self.conv_0, self.norm_1, self.conv_1):
+        for layer in (*self.norms, *self.convs):
             layer.build(input_shape)
 
     def call(self, h):
-        residual = self.conv_0(ops.relu(self.norm_0(h)))
-        return h + self.conv_1(ops.relu(self.norm_1(residual)))
+        residual = h
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            residual = conv(ops.relu(norm(residual)))
+        return h + residual
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "l2": self.l2, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "bottleneck": self.bottleneck,
+            "use_batch_norm": self.use_batch_norm,
+            "running_average": self.running_average,
+            "l2": self.l2,
+            "seed": self.seed,
+        }
 
 
 @register
@@ -65,6 +96,10 @@ class ResNet(keras.layers.Layer):
       num_blocks: number of residual blocks.
       checkerboard: the value, 0 or 1, of the coupling's mask at the top-left pixel, for a checkerboard coupling; the
         mask is then one more input channel. None for a channel coupling.
+      skip: whether there are skips; without them the output is that of the last block.
+      bottleneck: see `ResidualBlock`.
+      use_batch_norm: whether there are norms; without them nothing is doubled either, as in the authors' code.
+      running_average: ρ to normalize by running averages in training as well (see `Moments`), None for the batch's.
       l2: penalty on the magnitudes, see `WeightNormConv2D`.
       seed: int or None.
 
@@ -74,7 +109,20 @@ class ResNet(keras.layers.Layer):
     Example: `ResNet(out_channels=6, filters=32, num_blocks=4, checkerboard=1)(masked_images)`
     """
 
-    def __init__(self, out_channels, filters=32, num_blocks=4, checkerboard=None, l2=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        out_channels,
+        filters=32,
+        num_blocks=4,
+        checkerboard=None,
+        skip=True,
+        bottleneck=False,
+        use_batch_norm=True,
+        running_average=None,
+        l2=0.0,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         for name, value in dict(out_channels=out_channels, filters=filters, num_blocks=num_blocks).items():
             if not isinstance(value, int) or value < 1:
@@ -85,21 +133,27 @@ class ResNet(keras.layers.Layer):
         self.filters = filters
         self.num_blocks = num_blocks
         self.checkerboard = checkerboard
+        self.skip = skip
+        self.bottleneck = bottleneck
+        self.use_batch_norm = use_batch_norm
+        self.running_average = running_average
         self.l2 = l2
         self.seed = seed
         seeds = iter(spawn_seeds(seed, 3 + 2 * num_blocks))
         policy = self.dtype_policy
+        norm = dict(use_batch_norm=use_batch_norm, running_average=running_average)
 
         def conv(filters, name, kernel_size=1, **options):
             return WeightNormConv2D(filters, kernel_size, seed=next(seeds), name=name, dtype=policy, **options)
 
-        self.norm_in = BatchNormalization(dtype=policy, name="norm_in")
+        self.norm_in = _norm("norm_in", dtype=policy, **norm)
         self.conv_in = conv(filters, "conv_in", kernel_size=3, use_magnitude=False)
-        self.skips = [conv(filters, f"skip_{i}", l2=l2) for i in range(num_blocks + 1)]
+        self.skips = [conv(filters, f"skip_{i}", l2=l2) for i in range(num_blocks + 1)] if skip else []
         self.blocks = [
-            ResidualBlock(filters, l2, next(seeds), name=f"block_{i}", dtype=policy) for i in range(num_blocks)
+            ResidualBlock(filters, bottleneck, l2=l2, seed=next(seeds), name=f"block_{i}", dtype=policy, **norm)
+            for i in range(num_blocks)
         ]
-        self.norm_out = BatchNormalization(dtype=policy, name="norm_out")
+        self.norm_out = _norm("norm_out", dtype=policy, **norm)
         self.conv_out = conv(out_channels, "conv_out", l2=l2)
 
     def build(self, input_shape):
@@ -114,16 +168,19 @@ class ResNet(keras.layers.Layer):
         if self.checkerboard is None:
             h = ops.relu(ops.concatenate([h, -h], axis=-1))
         else:
+            if self.use_batch_norm:
+                h = 2 * h
             shape = ops.shape(h)
             mask = ops.cast(checkerboard_mask(shape[1], shape[2], self.checkerboard), h.dtype)
             mask = ops.broadcast_to(mask, (*shape[:3], 1))
-            h = ops.relu(ops.concatenate([2 * h, -2 * h, mask], axis=-1))
-        h = self.conv_in(h)
-        skip = self.skips[0](h)
-        for block, conv in zip(self.blocks, self.skips[1:], strict=True):
-            h = block(h)
-            skip = skip + conv(h)
-        return self.conv_out(ops.relu(self.norm_out(skip)))
+            h = ops.relu(ops.concatenate([h, -h, mask], axis=-1))
+        hidden = [self.conv_in(h)]
+        for block in self.blocks:
+            hidden.append(block(hidden[-1]))
+        out = hidden[-1]
+        if self.skip:
+            out = functools.reduce(operator.add, (conv(h) for conv, h in zip(self.skips, hidden, strict=True)))
+        return self.conv_out(ops.relu(self.norm_out(out)))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.out_channels)
@@ -135,6 +192,18 @@ class ResNet(keras.layers.Layer):
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "checkerboard": self.checkerboard,
+            "skip": self.skip,
+            "bottleneck": self.bottleneck,
+            "use_batch_norm": self.use_batch_norm,
+            "running_average": self.running_average,
             "l2": self.l2,
             "seed": self.seed,
         }
+
+
+def _norm(name, use_batch_norm, running_average, dtype):
+    if not use_batch_norm:
+        return keras.layers.Identity(name=name, dtype=dtype)
+    if running_average is None:
+        return BatchNormalization(name=name, dtype=dtype)
+    return BatchNormalization(running_average, running=True, name=name, dtype=dtype)

@@ -1,0 +1,146 @@
+"""Checkpoints of the authors' TensorFlow 1 script: what their variables tell of the model, and their values."""
+
+import re
+
+import tensorflow as tf
+
+from tfp_realnvp.networks import TanhScale
+from tfp_realnvp.networks.layers import moments_of
+
+# The slots of the script's optimizers and its counters of steps: no part of the function.
+_UNUSED = re.compile(r"(.*/)?(Adam(_1)?|RMSProp(_1)?|Momentum|beta[12]_power|global_step|step)")
+_OFFICIAL_NAMES = {
+    "v": "weights",
+    "magnitude": "magnitude",
+    "bias": "biases",
+    "beta": "beta",
+    "mean": "mean",
+    "variance": "var",
+}
+
+
+def options(prefix):
+    """What the variables of a checkpoint tell: arguments of `RealNVP`, and the images' number of `channels`.
+
+    Args:
+      prefix: path of the checkpoint, without .index or .data-…
+
+    Returns:
+      Dictionary.
+
+    Raises:
+      ValueError: where there is no checkpoint, or none of the authors' script.
+
+    Example: `options("logs/model.ckpt-100000")["num_scales"]`
+    """
+    _, shapes = _open(prefix)
+    kernels, parts = {}, set()  # of the first convolutions of checkerboard couplings, by scale
+    for name, shape in shapes.items():
+        match = re.fullmatch(r"model/scale_(\d+)/coupling_(\d+)/(.+)", name)
+        if match:
+            parts.add(match[3])
+            if match[3] == "resnet/h_in/weights" and match[2] in "0123":
+                kernels[int(match[1])] = shape
+    if 0 not in kernels:
+        raise ValueError(
+            f"prefix must be a checkpoint of the authors' script, with model/scale_0/coupling_0/resnet/h_in/weights; "
+            f"{prefix} holds {_listed(shapes)}"
+        )
+    channels, width = kernels[0][2] // 2, kernels[0][3]  # it sees x, -x and the mask
+    recursion_type = 2
+    if 1 in kernels:
+        kept, next_width = kernels[1][2] // 2 / channels, kernels[1][3]
+        recursion_type = {4: 1, 2: 2}.get(kept) or (3 if next_width == 2 * width else 4)
+    return dict(
+        channels=channels,
+        num_scales=max(kernels) + 1,
+        filters=width,
+        num_blocks=len({part.split("/")[1] for part in parts if part.startswith("resnet/block_")}),
+        recursion_type=recursion_type,
+        use_affine=any(re.fullmatch(r"model/scale_\d+/coupling_[0145]/(rescaling_)?scale", name) for name in shapes),
+        use_batch_norm="bn_out/mean" in parts,
+        skip="resnet/skip_in/weights" in parts,
+        bottleneck="resnet/block_0/h_1/weights" in parts,
+    )
+
+
+def load_weights(model, prefix):
+    """Gives a `RealNVP` the weights of a checkpoint.
+
+    Raises:
+      ValueError: where there is no checkpoint, or variables are missing, unknown or of another shape than the model's:
+        they are listed, and the model is left as it was.
+    """
+    reader, shapes = _open(prefix)
+    weights = _weights(model)
+    problems = {
+        "missing": [name for name in weights if name not in shapes],
+        "unknown": [name for name in shapes if name not in weights],
+        "of another shape": [
+            f"{name} {tuple(shapes[name])} where the model has {tuple(weight.shape)}"
+            for name, weight in weights.items()
+            if name in shapes and tuple(shapes[name]) != tuple(weight.shape)
+        ],
+    }
+    if any(problems.values()):
+        raise ValueError(
+            f"prefix must be a checkpoint of the model; {prefix} does not fit: "
+            + "; ".join(f"{len(names)} {problem}: {_listed(names)}" for problem, names in problems.items() if names)
+        )
+    values = {name: reader.get_tensor(name) for name in weights}
+    for name, weight in weights.items():
+        weight.assign(values[name])
+    for moments in moments_of(model):
+        if moments.running:
+            moments.filled.assign(1.0)
+
+
+def _open(prefix):
+    """A reader, and the shape of every variable that is part of the function."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+    except (tf.errors.OpError, ValueError) as error:
+        raise ValueError(
+            f"prefix must be the path of a TensorFlow checkpoint, without .index; got {str(prefix)!r}: {error}"
+        ) from error
+    shapes = reader.get_variable_to_shape_map()
+    return reader, {name: shapes[name] for name in sorted(shapes) if not _UNUSED.fullmatch(name)}
+
+
+def _weights(model):
+    """The authors' name of each of the model's weights → the weight."""
+    weights = {}
+    for network in model.networks:
+        scale, coupling, moments = re.fullmatch(r"(scale_\d+)_(coupling_\d+)(_moments)?", network.name).groups()
+        parts = {"bn_out": network} if moments else _parts(network)
+        for part, layer in parts.items():
+            for weight in layer.weights:
+                if weight.name in _OFFICIAL_NAMES:
+                    weights[f"model/{scale}/{coupling}/{part}/{_OFFICIAL_NAMES[weight.name]}"] = weight
+        if isinstance(network, TanhScale):
+            is_checkerboard = network.network.checkerboard is not None
+            weights[f"model/{scale}/{coupling}/{'rescaling_scale' if is_checkerboard else 'scale'}"] = network.a
+            if network.use_offset:
+                weights[f"model/{scale}/{coupling}/scale_shift"] = network.b
+    return weights
+
+
+def _parts(conditioner):
+    """The authors' name of each layer of a conditioner → the layer."""
+    resnet = conditioner.network if isinstance(conditioner, TanhScale) else conditioner
+    parts = {"bn_in": resnet.norm_in, "resnet/h_in": resnet.conv_in}
+    for i, skip in enumerate(resnet.skips):
+        parts[f"resnet/skip_{i - 1}" if i else "resnet/skip_in"] = skip
+    for b, block in enumerate(resnet.blocks):
+        for i, norm in enumerate(block.norms):
+            parts[f"resnet/block_{b}/bn_{i - 1}" if i else f"resnet/block_{b}/bn_in"] = norm
+        *hidden, last = block.convs
+        for i, conv in enumerate(hidden):
+            parts[f"resnet/block_{b}/h_{i}"] = conv
+        parts[f"resnet/block_{b}/out"] = last
+    return {**parts, "resnet/bn_pre_out": resnet.norm_out, "resnet/out": resnet.conv_out}
+
+
+def _listed(names):
+    names = list(names)
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "no variables"
