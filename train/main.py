@@ -1,13 +1,15 @@
-"""Trains, evaluates and samples normalizing flows.
+"""Trains, evaluates and shows normalizing flows.
 
   python -m train.main                                          trains on the embedded digits, into runs/digits
   python -m train.main --config=train/configs/cifar10.py --data_dir=DIR
   python -m train.main --mode=evaluate                          the same run's model, on every test example
+  python -m train.main --mode=recalibrate                       its batch norms' moments anew, as another model file
   python -m train.main --mode=sample --num_samples=1000
+  python -m train.main --mode=figures                           the figures of the paper, from the run's model
 
 Every field of a config is a flag as well: --config.batch_size=32 --config.model.filters=64. A run that was stopped goes
 on where its last checkpoint was when the same command is given again. The workdir holds config.json, checkpoints/,
-tensorboard/, samples/*.png, metrics.jsonl (a line an epoch), result.json and model.keras.
+tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (a line an epoch), result.json and model.keras.
 """
 
 import contextlib
@@ -16,11 +18,11 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
-MODES = ("train", "evaluate", "sample")
+MODES = ("train", "evaluate", "recalibrate", "sample", "figures")
 
 
 @contextlib.contextmanager
@@ -40,33 +42,47 @@ with config_errors():  # the fields among the flags are looked up at once
     _CONFIG = config_flags.DEFINE_config_file(
         "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
     )
-flags.FLAGS.set_default("verbosity", -1)  # absl's and TFDS's warnings, not their remarks
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder."
 )
+_MODEL = flags.DEFINE_string("model", "model.keras", "Every mode but train: the model's file in the workdir.")
+_INIT_FROM_OFFICIAL = flags.DEFINE_string(
+    "init_from_official",
+    None,
+    "Prefix of a checkpoint of the authors' TensorFlow 1 script: training begins with its weights, and the other modes "
+    "take its model instead of the workdir's. Its variables set the options of config.model that they tell.",
+)
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
 )
 _TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "mode=sample: spread of the latents.", lower_bound=0.0)
-_SEED = flags.DEFINE_integer("seed", 0, "mode=sample: seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
 
 
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
     from train import train  # TensorFlow takes seconds to import: not before the flags are known to be right
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem)
+    config = _CONFIG.value
+    if _INIT_FROM_OFFICIAL.value:
+        config.init_from_official = _INIT_FROM_OFFICIAL.value
+    run = (config, workdir, _DATA_DIR.value)
+    modes = {
+        "train": lambda: train.train_and_evaluate(*run),
+        "evaluate": lambda: train.evaluate(*run, _MODEL.value),
+        "recalibrate": lambda: train.recalibrate(*run, _MODEL.value),
+        "sample": lambda: train.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
+        "figures": lambda: train.draw_figures(*run, _MODEL.value, _SEED.value),
+    }
     try:
-        if _MODE.value == "train":
-            train.train_and_evaluate(_CONFIG.value, workdir, _DATA_DIR.value)
-        elif _MODE.value == "evaluate":
-            train.evaluate(_CONFIG.value, workdir, _DATA_DIR.value)
-        else:
-            train.sample(workdir, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value)
+        modes[_MODE.value]()
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -1,15 +1,21 @@
-"""Training, evaluation and sampling of a config in a workdir."""
+"""What the program does: training, evaluation, recalibration, samples and figures of a config in a workdir."""
 
+import importlib.metadata
 import inspect
+import itertools
 import json
+import math
 import os
+import platform
 import sys
 
 import keras
 import numpy as np
+from absl import logging
 
 import tfp_realnvp as rnvp
-from train import callbacks, data, pictures
+from tfp_realnvp.architectures import official_checkpoint
+from train import callbacks, data, figures, pictures
 from train.configs import default
 
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or a line an epoch
@@ -30,7 +36,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
         of another config (nothing is written into it), or a loss that is not finite (the last good checkpoint is kept).
     """
-    check(config)
+    config = check(config)
     check_workdir(config, workdir)
     examples = data.load(config, config.train_split, data_dir)
     validation = data.load(config, config.validation_split, data_dir) if config.validation_split else None
@@ -43,7 +49,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
         model = keras.saving.load_model(last)
         print(f"resuming from {last} at step {int(model.optimizer.iterations)}")
     else:
-        model = rnvp.RealNVP(examples.event_shape, num_bins=examples.num_bins, seed=config.seed, **config.model)
+        model = new_model(config, examples)
         model.compile(optimizer(config, steps_per_epoch))
     step = int(model.optimizer.iterations)
     epoch = step // steps_per_epoch
@@ -60,7 +66,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
             initial_epoch=epoch,
             epochs=config.epochs,
             shuffle=False,
-            validation_data=validation and data.evaluation_batches(validation, config.evaluation_batch_size),
+            validation_data=validation and data.evaluation_batches(validation, config.evaluation.batch_size),
             verbose=VERBOSE,
             callbacks=[
                 callbacks.Throughput(config.batch_size),
@@ -81,9 +87,10 @@ def train_and_evaluate(config, workdir, data_dir=None):
             ],
         )
     final = keras.saving.load_model(best if validation and best.exists() else last)
+    if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
+        final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
     final.save(workdir / "model.keras")
-    result = measure(final, test, config)
-    write_json(workdir / "result.json", result)
+    result = write_result(final, test, config, workdir, "model.keras")
     pixels = pictures.of_samples(final)
     if pixels is not None:
         pictures.save(pixels, workdir / "samples/final.png")
@@ -94,39 +101,95 @@ def train_and_evaluate(config, workdir, data_dir=None):
     return result
 
 
-def evaluate(config, workdir, data_dir=None):
+def evaluate(config, workdir, data_dir=None, model_file="model.keras"):
     """Evaluates the workdir's model on every example of `config.test_split` and writes `result.json`.
 
+    Args:
+      config, workdir, data_dir: as for `train_and_evaluate`. With `config.init_from_official` it is the checkpoint's
+        model that is evaluated, without any training.
+      model_file: name of the model's file in the workdir.
+
     Returns:
-      The dictionary that it writes: bits_per_dim, loss (nats), split, num_examples, step.
+      The dictionary that it writes, see `write_result`.
 
     Raises:
-      ValueError: where the workdir holds no model, or the data are not there.
+      ValueError: where the workdir holds no model, or the data are not there or do not fit the model.
     """
-    check(config)
-    model = load(workdir)
-    result = measure(model, data.load(config, config.test_split, data_dir), config)
-    write_json(workdir / "result.json", result)
+    config = check(config)
+    model, test = load(config, workdir, model_file, config.test_split, data_dir)
+    result = write_result(model, test, config, workdir, model_file)
     print(json.dumps(result, indent=2))
     return result
 
 
-def sample(workdir, num_samples=None, temperature=1.0, seed=0):
+def recalibrate(config, workdir, data_dir=None, model_file="model.keras"):
+    """Saves the model with its moving moments estimated anew over the training split, as model_recalibrated.keras.
+
+    Returns:
+      The path of the new file; the old one stays as it was.
+
+    Raises:
+      ValueError: where the workdir holds no model, or the data are not there or do not fit the model.
+    """
+    config = check(config)
+    model, examples = load(config, workdir, model_file, config.train_split, data_dir)
+    rnvp.evaluation.recalibrate(model, data.evaluation_batches(examples, config.evaluation.batch_size))
+    path = workdir / "model_recalibrated.keras"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+    print(f"wrote {path}; --mode=evaluate --model={path.name} evaluates it")
+    return path
+
+
+def draw_figures(config, workdir, data_dir=None, model_file="model.keras", seed=0):
+    """Draws the figures of the paper from the workdir's model into figures/, and for TensorBoard.
+
+    Returns:
+      The paths of the PNG files.
+
+    Raises:
+      ValueError: where the workdir holds no model of images, or the data are not there or do not fit the model.
+    """
+    config = check(config)
+    model, test = load(config, workdir, model_file, config.test_split, data_dir)
+    examples = data.load(config, config.train_split, data_dir)
+    paths = figures.write(
+        model,
+        first_images(examples, 60_000),
+        first_images(test, 200),
+        workdir / "figures",
+        workdir / "tensorboard/figures",
+        seed,
+    )
+    print("\n".join(f"wrote {path}" for path in paths))
+    return paths
+
+
+def sample(config, workdir, data_dir=None, model_file="model.keras", num_samples=None, temperature=1.0, seed=0):
     """Draws samples from the workdir's model: a picture of up to 64, and with `num_samples` an .npy file of them all.
 
     Raises:
       ValueError: where the workdir holds no model.
     """
-    model = load(workdir)
+    model, _ = load(check(config), workdir, model_file, None, data_dir)
     folder = workdir / "samples"
     pixels = pictures.of_samples(model, min(num_samples or 64, 64), temperature, seed)
     if pixels is not None:
         pictures.save(pixels, folder / "samples.png")
         print(f"wrote {folder / 'samples.png'}")
     if num_samples:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "samples.npy", model.sample(num_samples, temperature, seed))
         print(f"wrote {folder / 'samples.npy'}")
+
+
+def new_model(config, examples):
+    """The config's model, with the weights of `config.init_from_official` if it names a checkpoint."""
+    model = rnvp.RealNVP(examples.event_shape, num_bins=examples.num_bins, seed=config.seed, **config.model)
+    if config.init_from_official:
+        official_checkpoint.load_weights(model, config.init_from_official)
+        print(f"weights of {config.init_from_official}, with {config.model.to_dict()}")
+    return model
 
 
 def optimizer(config, steps_per_epoch):
@@ -141,45 +204,115 @@ def optimizer(config, steps_per_epoch):
     return rnvp.optimizers.Adam(schedule, epsilon=1e-8, global_clipnorm=config.clip_norm)
 
 
-def measure(model, examples, config):
-    """Bits/dim of every example, the remainder of the last batch included, as the dictionary of `result.json`."""
-    batches = data.evaluation_batches(examples, config.evaluation_batch_size)
-    logs = model.evaluate(batches, return_dict=True, verbose=0)
-    return {
-        "bits_per_dim": float(logs["bits_per_dim"]),
-        "loss": float(logs["loss"]),
-        "split": config.test_split,
-        "num_examples": examples.size,
-        "step": int(model.optimizer.iterations),
-    }
+def write_result(model, examples, config, workdir, model_file):
+    """Measures bits/dim of every example and writes it, with all that it takes to repeat it, to `result.json`.
+
+    Returns:
+      The dictionary: bits_per_dim with its standard_error, loss (nats), and, where there is batch norm,
+      batch_moments: the same with the moments of batches of config.evaluation.batch_size; split, num_examples, step,
+      num_draws, seed (of the noise), model (the file), config, versions.
+    """
+    batches = data.evaluation_batches(examples, config.evaluation.batch_size)
+    num_draws = config.evaluation.num_draws
+
+    def measured(batch_moments):
+        nats = rnvp.evaluation.log_likelihood(model, batches, num_draws, batch_moments)
+        mean, standard_error = rnvp.evaluation.bits_per_dim(model, nats)
+        error = {} if math.isnan(standard_error) else {"standard_error": standard_error}
+        return {"bits_per_dim": mean, **error, "loss": float(-nats.mean())}
+
+    result = measured(batch_moments=False)
+    if rnvp.evaluation.has_moments(model):
+        result["batch_moments"] = measured(batch_moments=True)
+        difference = result["bits_per_dim"] - result["batch_moments"]["bits_per_dim"]
+        if abs(difference) > 0.05:
+            logging.warning(
+                f"bits/dim with moving moments ({result['bits_per_dim']:.4f}) and with the moments of batches "
+                f"({result['batch_moments']['bits_per_dim']:.4f}) differ by {difference:.4f}, more than 0.05: "
+                "--mode=recalibrate estimates the moving ones anew"
+            )
+    result.update(
+        split=config.test_split,
+        num_examples=examples.size,
+        step=int(model.optimizer.iterations) if model.compiled else 0,
+        num_draws=num_draws,
+        seed=model.seed,
+        model=config.init_from_official or model_file,
+        config=json.loads(config.to_json_best_effort()),
+        versions=versions(),
+    )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "result.json", result)
+    return result
 
 
-def load(workdir):
-    """The workdir's trained model."""
-    path = workdir / "model.keras"
-    if not path.exists():
+def versions():
+    """The versions of Python and of the packages that a result depends on."""
+    packages = ("tensorflow", "tensorflow-probability", "keras", "tensorflow-datasets", "numpy")
+    installed = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), "tfp_realnvp": rnvp.__version__, **installed}
+
+
+def load(config, workdir, model_file, split, data_dir):
+    """The workdir's trained model (or the config's official checkpoint's), and the examples of a split (None: None)."""
+    path, examples = workdir / model_file, None
+    if not config.init_from_official and not path.exists():
         raise ValueError(f"workdir must hold a trained model; there is no {path}. Train one with --mode=train")
-    return keras.saving.load_model(path)
+    if config.init_from_official or split is not None:
+        examples = data.load(config, split or config.test_split, data_dir)
+    if config.init_from_official:
+        return new_model(config, examples), examples
+    model = keras.saving.load_model(path)
+    if examples and (examples.event_shape, examples.num_bins) != (model.event_shape, model.num_bins):
+        raise ValueError(
+            f"config must have the data of {path}, {model.num_bins} levels of shape {model.event_shape}; dataset "
+            f"{config.dataset!r} has {examples.num_bins} of shape {examples.event_shape}. Give the run's --config"
+        )
+    return model, examples
+
+
+def first_images(examples, number):
+    """Array of the first `number` images of a split, or of all where there are fewer."""
+    batches = data.evaluation_batches(examples, 256).as_numpy_iterator()
+    images = itertools.islice(itertools.chain.from_iterable(batches), number)
+    return np.stack(list(images))
 
 
 def check(config):
-    """Raises a ValueError for fields that no config has, and for values that cannot be meant."""
+    """Returns the config, its model that of `init_from_official` where there is one.
+
+    Raises:
+      ValueError: for fields that no config has, and for values that cannot be meant.
+    """
     known = default.get_config()
-    for name in sorted({*config} - {*known}):
-        raise ValueError(f"config has no field {name!r}; there are {sorted(known)}")
-    for name in sorted({*known} - {*config}):
-        raise ValueError(f"config must have the field {name!r}: begin with train/configs/default.py's get_config()")
+    for prefix, fields in (("config", lambda config: config), ("config.evaluation", lambda config: config.evaluation)):
+        there, here = {*fields(known)}, {*fields(config)}
+        for name in sorted(here - there):
+            raise ValueError(f"{prefix} has no field {name!r}; there are {sorted(there)}")
+        for name in sorted(there - here):
+            raise ValueError(
+                f"{prefix} must have the field {name!r}: begin with train/configs/default.py's get_config()"
+            )
     arguments = {*inspect.signature(rnvp.RealNVP).parameters} - {"event_shape", "num_bins", "seed"}
     for name in sorted({*config.model} - arguments):
         raise ValueError(f"config.model has no field {name!r}; there are {sorted(arguments)}")
-    for name in ("batch_size", "epochs", "evaluation_batch_size", "samples_every"):
-        if config[name] < 1:
-            raise ValueError(f"{name} must be at least 1; got {config[name]}")
+    counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every")}
+    counts.update({f"evaluation.{name}": value for name, value in config.evaluation.items()})
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}")
     for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate"):
         if config[name] < 0:
             raise ValueError(f"{name} must not be negative; got {config[name]}")
     if config.learning_rate <= 0:
         raise ValueError(f"learning_rate must be positive; got {config.learning_rate}")
+    if config.init_from_official:
+        config = config.copy_and_resolve_references()
+        options = official_checkpoint.options(config.init_from_official)
+        del options["channels"]
+        with config.unlocked():
+            config.model.update(options)
+    return config
 
 
 def check_workdir(config, workdir):

@@ -1,5 +1,8 @@
 """Data sets by name: their splits, the stream of training batches, and what is said where data are missing."""
 
+import math
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from train import data
-from train.configs import cifar10, cifar10_small, default, fashion_mnist, mnist
+from train.configs import celeb_a, cifar10, cifar10_small, default, fashion_mnist, imagenet32, mnist
 
 AUGMENTATIONS = [{}, {"flip": True}, {"flip": True, "shift": 0.5}]
 
@@ -34,6 +37,32 @@ def numbered(size):
     return data.Examples(tf.data.Dataset.from_tensor_slices(images), (2, 3, 1), None, size)
 
 
+def landscapes(size, crop=4):
+    """Examples of several sizes around 7 by 9 pixels, to be cropped; number i holds 1000 i, 1000 i + 1, ..."""
+    sides = lambda number: (6 + number % 3, 9 - number % 2)
+    images = [1000 * i + np.arange(math.prod(sides(i)), dtype=np.int32).reshape(*sides(i), 1) for i in range(size)]
+    dataset = tf.data.Dataset.from_generator(lambda: images, output_signature=tf.TensorSpec([None, None, 1], tf.int32))
+    return images, data.Examples(dataset, (crop, crop, 1), None, size)
+
+
+def corner(crop, images):
+    """The number of the image that a crop is a window of, and the row and the column where the window begins."""
+    number, place = divmod(int(crop[0, 0, 0]), 1000)
+    i, j = divmod(place, images[number].shape[1])
+    np.testing.assert_array_equal(crop, images[number][i : i + crop.shape[0], j : j + crop.shape[1]])
+    return number, i, j
+
+
+def middle(image, size):
+    top, left = ((side - size) // 2 for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def resized(image, shorter_side, antialias):
+    size = [round(side * shorter_side / min(image.shape[:2])) for side in image.shape[:2]]
+    return np.round(tf.image.resize(image, size, antialias=antialias))
+
+
 def stream(examples, batches, **options):
     options = {"batch_size": 4, "seed": 0, **options}
     return [batch.numpy() for batch in data.training_batches(examples, **options).take(batches)]
@@ -43,27 +72,52 @@ def numbers(batches):
     return [int(image.min()) // 6 for batch in batches for image in batch]
 
 
+SCENES = [(20, 30), (41, 24), (16, 16), (33, 17), (24, 24)]
+
+
 @pytest.fixture(scope="module")
 def tfds_dir(tmp_path_factory):
-    """A folder that holds a TFDS data set, "pictures": number i of each split is all of level i."""
+    """A folder with two TFDS data sets: "pictures", number i all of level i, and "scenes", noise of several sizes."""
 
     class Pictures(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
+        SHAPE, SIZES = (4, 6, 3), {"train": 25, "test": 7}
 
         def _info(self):
-            features = {"image": tfds.features.Image(shape=(4, 6, 3)), "label": tfds.features.ClassLabel(num_classes=2)}
+            features = {
+                "image": tfds.features.Image(shape=self.SHAPE),
+                "label": tfds.features.ClassLabel(num_classes=2),
+            }
             return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples(25), "test": self._generate_examples(7)}
+            return {split: self._generate_examples(size) for split, size in self.SIZES.items()}
 
         def _generate_examples(self, size):
             for number in range(size):
-                yield number, {"image": np.full([4, 6, 3], number, np.uint8), "label": number % 2}
+                yield number, {"image": self.image(number), "label": number % 2}
+
+        def image(self, number):
+            return np.full(self.SHAPE, number, np.uint8)
+
+    class Scenes(Pictures):
+        SHAPE, SIZES = (None, None, 3), {"train": 10, "test": 5}
+
+        def image(self, number):
+            return np.random.default_rng(number).integers(0, 256, [*SCENES[number % 5], 3], np.uint8)
 
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
-    Pictures(data_dir=folder).download_and_prepare()
+    for builder in (Pictures, Scenes):
+        builder(data_dir=folder).download_and_prepare()
     return folder
+
+
+@pytest.fixture(scope="module")
+def scenes(tfds_dir):
+    """The images of the test split of "scenes", as they are."""
+    images = [example["image"] for example in tfds.load("scenes", split="test", data_dir=tfds_dir).as_numpy_iterator()]
+    assert sorted(image.shape[:2] for image in images) == sorted(SCENES)
+    return images
 
 
 def write_pictures(folder, names, size=(8, 8), mode="RGB"):
@@ -138,6 +192,36 @@ def test_a_folder_of_gray_pictures_has_one_channel(tmp_path):
     assert [row[0] for row in rows(examples)] == [10 * number for number in range(9)]
 
 
+def test_a_folder_is_read_as_keras_does(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in [("a.png", (9, 13)), ("b.JPG", (20, 8)), ("c.bmp", (8, 6))]:
+        Image.fromarray(rng.integers(0, 256, [*size, 3], np.uint8)).save(tmp_path / name)
+    examples = load("folder", "train", str(tmp_path), image_size=(8, 6))
+    expected = keras.utils.image_dataset_from_directory(
+        str(tmp_path), labels=None, image_size=(8, 6), crop_to_aspect_ratio=True, shuffle=False, verbose=False
+    )
+    (expected,) = expected.as_numpy_iterator()
+    np.testing.assert_array_equal(np.stack(list(examples.dataset.as_numpy_iterator())), np.round(expected))
+
+
+def test_slices_of_a_folder_are_tfdss(tmp_path):
+    write_pictures(tmp_path, [f"{number:02d}.png" for number in range(20)])
+    reds = lambda split: [row[0] // 10 for row in rows(load("folder", split, str(tmp_path)))]
+    assert reds("train") == list(range(18)) and reds("test") == [18, 19]
+    assert reds("train[:-5]") + reds("train[-5:]") == list(range(18))
+    assert reds("train[:50%]") == list(range(9))
+    assert reds("test[1:]+train[3:5]") == [19, 3, 4]
+    assert load("folder", "train[-5:]", str(tmp_path)).size == 5
+    with pytest.raises(ValueError, match=r"split 'test\[:0\]' of dataset 'folder' is empty"):
+        load("folder", "test[:0]", str(tmp_path))
+
+
+def test_a_folder_with_train_alone_below_it_holds_a_tenth_out_too(tmp_path):
+    write_pictures(tmp_path / "train", [f"{number:02d}.png" for number in range(20)])
+    train, test = (rows(load("folder", split, str(tmp_path))) for split in ("train", "test"))
+    assert (len(train), len(test)) == (18, 2) and not set(train) & set(test)
+
+
 # TFDS.
 
 
@@ -163,6 +247,163 @@ def test_the_image_configs_give_uint8_batches_of_a_known_shape(config_file, shap
         assert training.element_spec == tf.TensorSpec([2, *shape], tf.uint8)
         assert next(iter(training)).shape == (2, *shape)
         assert [len(batch) for batch in data.evaluation_batches(examples, 2)] == [2, 2, 1]
+
+
+# Preprocessing.
+
+
+def test_a_central_crop_is_the_middle(tfds_dir, scenes):
+    examples = load("scenes", "test", tfds_dir, central_crop=15)
+    assert (examples.event_shape, examples.num_bins, examples.size) == ((15, 15, 3), 256, 5)
+    assert examples.dataset.element_spec == tf.TensorSpec([15, 15, 3], tf.uint8)
+    for image, scene in zip(examples.dataset.as_numpy_iterator(), scenes, strict=True):
+        np.testing.assert_array_equal(image, middle(scene, 15))
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("shorter_side", [10, 37])
+def test_resizing_keeps_the_aspect_ratio_and_rounds(tfds_dir, scenes, shorter_side, antialias):
+    examples = load("scenes", "test", tfds_dir, shorter_side=shorter_side, antialias=antialias, crop=8)
+    assert examples.event_shape == (8, 8, 3)
+    assert examples.dataset.element_spec.dtype == tf.uint8
+    for image, scene in zip(examples.dataset.as_numpy_iterator(), scenes, strict=True):
+        assert min(image.shape[:2]) == shorter_side
+        assert max(image.shape[:2]) == round(shorter_side * max(scene.shape[:2]) / min(scene.shape[:2]))
+        np.testing.assert_array_equal(image, resized(scene, shorter_side, antialias))
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_resizing_keeps_images_of_the_right_size(tfds_dir, scenes, antialias):
+    examples = load("scenes", "test", tfds_dir, shorter_side=24, antialias=antialias, crop=24)
+    kept = [
+        np.array_equal(image, scene)
+        for image, scene in zip(examples.dataset.as_numpy_iterator(), scenes, strict=True)
+        if min(scene.shape[:2]) == 24
+    ]
+    assert kept == [True, True]
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_resizing_images_of_one_size_needs_no_crop(tfds_dir, antialias):
+    examples = load("pictures", "test", tfds_dir, shorter_side=6, antialias=antialias)
+    assert examples.event_shape == (6, 9, 3)
+    assert sorted(rows(examples)) == [(level,) * (6 * 9 * 3) for level in range(7)]
+    assert data.training_batches(examples, 2, seed=0).element_spec == tf.TensorSpec([2, 6, 9, 3], tf.uint8)
+
+
+def test_faces_are_cut_and_then_resized():
+    with tfds.testing.mock_data(num_examples=3):
+        examples = data.load(celeb_a.get_config(), "test")
+        faces = [example["image"] for example in tfds.load("celeb_a", split="test").as_numpy_iterator()]
+        images = list(examples.dataset.as_numpy_iterator())
+    assert examples.event_shape == (64, 64, 3)
+    for image, face in zip(images, faces, strict=True):
+        assert face.shape == (218, 178, 3)
+        np.testing.assert_array_equal(image, resized(middle(face, 148), 64, antialias=False))
+
+
+def test_imagenet_passes_through_bit_for_bit():
+    images = np.random.default_rng(0).integers(0, 256, [6, 32, 32, 3], np.uint8)
+
+    def as_dataset(builder, *args, **kwargs):
+        spec = {"image": tf.TensorSpec(builder.info.features["image"].shape, tf.uint8)}
+        dataset = tf.data.Dataset.from_generator(lambda: ({"image": image} for image in images), output_signature=spec)
+        return dataset.apply(tf.data.experimental.assert_cardinality(len(images)))
+
+    with tfds.testing.mock_data(as_dataset_fn=as_dataset):
+        examples = data.load(imagenet32.get_config(), "validation")
+        evaluated = np.concatenate(list(data.evaluation_batches(examples, 4).as_numpy_iterator()))
+        (trained,) = stream(examples, 1, batch_size=6)
+    np.testing.assert_array_equal(evaluated, images)
+    assert sorted(image.tobytes() for image in trained) == sorted(image.tobytes() for image in images)
+
+
+def test_evaluation_crops_the_middle(tfds_dir, scenes):
+    examples = load("scenes", "test", tfds_dir, shorter_side=12, crop=9)
+    batches = data.evaluation_batches(examples, 2)
+    assert batches.element_spec == tf.TensorSpec([None, 9, 9, 3], tf.uint8)
+    expected = [middle(resized(scene, 12, antialias=True), 9) for scene in scenes]
+    for _ in range(2):
+        np.testing.assert_array_equal(np.concatenate(list(batches.as_numpy_iterator())), expected)
+
+
+def test_training_crops_at_random():
+    images, examples = landscapes(10)
+    assert data.training_batches(examples, 4, seed=0).element_spec == tf.TensorSpec([4, 4, 4, 1], tf.int32)
+    corners = [corner(crop, images) for batch in stream(examples, 250) for crop in batch]
+    assert sorted(number for number, _, _ in corners[:10]) == list(range(10))  # each pass holds every image
+    for number, image in enumerate(images):
+        places = {(i, j) for which, i, j in corners if which == number}
+        assert len(places) > 0.8 * (image.shape[0] - 3) * (image.shape[1] - 3)  # in 100 passes most windows
+
+
+@pytest.mark.parametrize("options", AUGMENTATIONS)
+def test_the_stream_of_crops_depends_on_the_seed_alone_and_can_be_entered_at_any_step(options):
+    _, examples = landscapes(10)
+    whole = stream(examples, 8, seed=3, **options)
+    np.testing.assert_array_equal(stream(examples, 8, seed=3, **options), whole)
+    np.testing.assert_array_equal(stream(examples, 5, seed=3, start_step=3, **options), whole[3:])
+    assert not np.array_equal(stream(examples, 8, seed=4, **options), whole)
+
+
+def test_crops_are_mirrored_and_then_moved():
+    images, examples = landscapes(10)
+    plain, mirrored, moved = (stream(examples, 25, **options) for options in AUGMENTATIONS)
+    kept = {"flip": 0, "shift": 0}
+    for crops in zip(*(np.concatenate(batches) for batches in (plain, mirrored, moved)), strict=True):
+        corner(crops[0], images)
+        assert any(np.array_equal(crops[1], either) for either in (crops[0], crops[0][:, ::-1]))
+        padded = np.pad(crops[1], [(1, 1), (1, 1), (0, 0)])
+        assert any(np.array_equal(crops[2], padded[i : i + 4, j : j + 4]) for i in range(3) for j in range(3))
+        kept["flip"] += np.array_equal(*crops[:2])
+        kept["shift"] += np.array_equal(*crops[1:])
+    assert 30 < kept["flip"] < 70 and 35 < kept["shift"] < 75  # 100 / 2, and 100 · (0.5 + 0.5 / 9)
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "buffer_size", "cached"),
+    [(32, 1000, 1000, True), (32, 10**5, 2**16, True), (32, 2**20, 2**16, False), (128, 10**6, 2**15 + 1, False)],
+)
+def test_what_is_held_in_memory_is_limited(side, size, buffer_size, cached, monkeypatch):
+    seen = {"cached": False}
+    shuffle, cache = tf.data.Dataset.shuffle, tf.data.Dataset.cache
+    monkeypatch.setattr(
+        tf.data.Dataset, "shuffle", lambda self, size, **kw: seen.update(size=size) or shuffle(self, 2, **kw)
+    )
+    monkeypatch.setattr(tf.data.Dataset, "cache", lambda self: seen.update(cached=True) or cache(self))
+    spec = tf.TensorSpec([None, None, 1], tf.uint8)
+    image = np.zeros([side, side, 1], np.uint8)
+    dataset = tf.data.Dataset.from_generator(lambda: [image], output_signature=spec)
+    data.training_batches(data.Examples(dataset, (8, 8, 1), 256, size), 4, seed=0)
+    assert seen == {"size": buffer_size, "cached": cached}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fields", "message"),
+    [
+        ("pictures", {"central_crop": 5}, "^central_crop must not be larger than the image.* side is 4; got 5"),
+        ("pictures", {"crop": 5}, "^crop must not be larger than the image, whose shorter side is 4; got 5"),
+        ("pictures", {"central_crop": 3, "crop": 4}, "^crop must not be larger.* side is 3; got 4"),
+        ("pictures", {"shorter_side": 3, "crop": 4}, "^crop must not be larger.* side is 3; got 4"),
+        ("scenes", {"shorter_side": 8, "crop": 9}, "^crop must not be larger.* side is 8; got 9"),
+        (
+            "scenes",
+            {},
+            r"config.shorter_side and config.crop .*scenes.*\(None, None, 3\); got shorter_side=0 and crop=0",
+        ),
+        ("scenes", {"shorter_side": 8}, "config.shorter_side and config.crop .*; got shorter_side=8 and crop=0"),
+        ("pictures", {"central_crop": -1}, "central_crop must not be negative; got -1"),
+        ("pictures", {"shorter_side": -2}, "shorter_side must not be negative; got -2"),
+        ("digits", {"crop": -3}, "crop must not be negative; got -3"),
+        ("digits", {"central_crop": 4}, "central_crop must be 0 for dataset=digits.*; got 4"),
+        ("moons", {"shorter_side": 8}, "shorter_side must be 0 for dataset=moons.*; got 8"),
+        ("folder", {"crop": 8}, "crop must be 0 for dataset=folder.*; got 8"),
+    ],
+    ids=str,
+)
+def test_preprocessing_that_cannot_be_is_refused(dataset, fields, message, tfds_dir):
+    with pytest.raises(ValueError, match=message):
+        load(dataset, "test", tfds_dir, **fields)
 
 
 # Batches.
@@ -257,7 +498,9 @@ def test_an_unknown_split_is_named_with_those_there_are(split, tfds_dir):
 
 
 def test_a_folder_has_no_other_splits_than_train_and_test(tmp_path):
-    with pytest.raises(ValueError, match="'train' or 'test' for dataset=folder; got 'validation'"):
+    write_pictures(tmp_path, ["a.png"])
+    message = r"split must be one of \['test', 'train'\], or a slice of them; got 'validation' of folder"
+    with pytest.raises(ValueError, match=message):
         load("folder", "validation", str(tmp_path))
 
 

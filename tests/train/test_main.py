@@ -47,10 +47,14 @@ def runs(tmp_path_factory):
     done, train = {}, start(*TINY, workdir)
     done["untrained"] = run("--mode=evaluate", f"--workdir={folder / 'empty'}")
     done["unknown"] = run("--config.dataset=nope", f"--workdir={folder / 'unknown'}")
+    done["official"] = run("--init_from_official=no/such", f"--workdir={folder / 'official'}")
     done["train"] = finish(train)
-    evaluate = start("--mode=evaluate", "--config.test_split=test[:7]", workdir)
+    evaluate = start("--mode=evaluate", "--config.test_split=test[:7]", "--config.evaluation.num_draws=3", workdir)
     done["sample"] = run("--mode=sample", "--num_samples=5", "--temperature=0.8", "--seed=3", workdir)
     done["evaluate"] = finish(evaluate)
+    figures = start("--mode=figures", workdir)
+    done["recalibrate"] = run("--mode=recalibrate", "--config.train_split=train[:50]", workdir)
+    done["figures"] = finish(figures)
     return folder, done
 
 
@@ -80,13 +84,9 @@ def test_evaluating_writes_and_prints_the_result(runs):
     assert code == 0, err
     result = json.loads((folder / "digits/result.json").read_text())
     assert json.loads(out[out.index("{") :]) == result
-    assert {**result, "bits_per_dim": 0, "loss": 0} == {
-        "bits_per_dim": 0,
-        "loss": 0,
-        "split": "test[:7]",
-        "num_examples": 7,
-        "step": 2,
-    }
+    facts = dict(split="test[:7]", num_examples=7, step=2, num_draws=3, seed=0, model="model.keras")
+    assert {name: result[name] for name in facts} == facts
+    assert result["config"]["dataset"] == "digits" and "tensorflow" in result["versions"]
     assert 0 < result["bits_per_dim"] < 20
 
 
@@ -105,6 +105,31 @@ def test_sampling_writes_an_array_and_a_picture(runs):
     assert "samples.npy" in out and "samples.png" in out
 
 
+def test_recalibrating_writes_another_model(runs):
+    folder, done = runs
+    code, out, err = done["recalibrate"]
+    assert code == 0, err
+    assert "model_recalibrated.keras; --mode=evaluate --model=model_recalibrated.keras evaluates it" in out
+    assert (folder / "digits/model_recalibrated.keras").exists()
+
+
+def test_figures_are_written_and_named(runs):
+    folder, done = runs
+    code, out, err = done["figures"]
+    assert code == 0, err
+    names = {path.name for path in (folder / "digits/figures").iterdir()}
+    assert {"samples.png", "manifold.png", "hierarchy.png", "samples_10x.png", "nearest.png"} <= names
+    assert all(name in out for name in names)
+
+
+def test_a_prefix_that_is_no_checkpoint_is_named(runs):
+    folder, done = runs
+    code, _, err = done["official"]
+    assert code == 1 and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("error: prefix must be the path of a TensorFlow checkpoint, without .index;")
+    assert not (folder / "official").exists()
+
+
 def test_evaluating_without_a_model_names_what_is_missing(runs):
     folder, done = runs
     code, _, err = done["untrained"]
@@ -119,7 +144,15 @@ def test_evaluating_without_a_model_names_what_is_missing(runs):
 def test_help_says_what_there_is():
     code, out, _ = run("--help")
     assert code in (0, 1)  # absl's exit code has changed over its versions
-    for word in ("--config", "--workdir", "--mode", "<train|evaluate|sample>", "--data_dir", "--num_samples"):
+    for word in (
+        "--config",
+        "--workdir",
+        "--mode",
+        "<train|evaluate|recalibrate|sample|figures>",
+        "--data_dir",
+        "--num_samples",
+        "--model",
+    ):
         assert word in out
     assert "train/configs/cifar10.py" in out and "--config.batch_size" in out
 
@@ -127,7 +160,7 @@ def test_help_says_what_there_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|sample>"),
+        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),
         (["--nope=1"], "Unknown command line flag 'nope'"),

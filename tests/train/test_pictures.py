@@ -50,6 +50,73 @@ def test_small_pictures_are_enlarged_without_blur():
     np.testing.assert_array_equal(grid[..., 0], np.kron(image[0, :, :, 0], np.ones([256, 256], int)))
 
 
+def test_rows_of_another_length_and_lines_of_another_gray():
+    grid = pictures.image_grid(of_level(0, (4, 2, 2, 1)), 256, zoom=2, columns=4, line=200)
+    assert grid.shape == (4, 22, 3)
+    expected = np.repeat([0, 0, 200, 0, 0, 200, 0, 0, 200, 0, 0], 2)
+    np.testing.assert_array_equal(grid, np.broadcast_to(expected[:, np.newaxis], grid.shape))
+
+
+# A figure of labelled images.
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 17, shape)
+
+
+def box(pixels):
+    """Where the colors are, as all text is gray: top, bottom, left, right."""
+    rows, columns = np.nonzero((pixels != pixels[..., :1]).any(-1))
+    return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+
+
+def test_a_figure_holds_its_images_pixel_for_pixel():
+    one, other = noise(2, 3, 20, 30, 3), 16 - noise(1, 1, 20, 30, 3)
+    pixels = pictures.ImageFigure([pictures.Panel("a", one), pictures.Panel("b", other)], 17, "Caption.").draw()
+    zoom = 1300 // (4 * 31)
+    top, bottom, left, right = box(pixels)
+    grid = pictures.image_grid(one.reshape(6, 20, 30, 3), 17, zoom, columns=3, line=255)
+    np.testing.assert_array_equal(pixels[top:bottom, left : left + grid.shape[1]], grid)
+    grid = pictures.image_grid(other[0], 17, zoom)
+    np.testing.assert_array_equal(pixels[top : top + grid.shape[0], right - grid.shape[1] : right], grid)
+    assert right - left > (3 * 31 + 30) * zoom
+
+
+def test_a_figure_has_labels_where_they_belong():
+    titles = [["left", "right"], ["left", "right"]]
+    panel = pictures.Panel("Title", noise(2, 2, 8, 8, 3), ("one row", "another"), titles)
+    pixels = pictures.ImageFigure([panel], 17, "Caption.").draw()
+    top, bottom, left, _ = box(pixels)
+    zoom = 1100 // 18
+    is_ink = lambda pixels: (pixels < 100).any()
+    for row in range(2):
+        y = top if row == 0 else bottom - 8 * zoom
+        assert is_ink(pixels[y : y + 8 * zoom, : left - 2])
+        for column in range(2):
+            x = left + 9 * zoom * column
+            assert is_ink(pixels[y - 20 : y - 2, x : x + 8 * zoom])
+            assert not is_ink(pixels[y - 20 : y - 2, x + 8 * zoom : x + 9 * zoom])
+    assert is_ink(pixels[: top - 30, left:]) and is_ink(pixels[bottom + 2 :])
+    for edge in (pixels[:12], pixels[-12:], pixels[:, :12], pixels[:, -12:]):
+        assert (edge == 255).all()
+
+
+def test_a_long_caption_is_wrapped():
+    images = noise(2, 2, 8, 8, 3)
+    short, long = (
+        pictures.ImageFigure([pictures.Panel("", images)], 17, "A caption of a few words. " * times).draw()
+        for times in (1, 20)
+    )
+    assert long.shape[1] <= short.shape[1] and long.shape[0] > short.shape[0] + 40
+
+
+@pytest.mark.parametrize("size", [3, 8, 28, 64, 150, 400])
+def test_figures_of_small_and_of_large_images_fit_the_page(size):
+    images = noise(8, 8, size, size, 3)
+    pixels = pictures.ImageFigure([pictures.Panel("a", images)], 17, "Caption.").draw()
+    assert 600 < pixels.shape[1] <= 1350 and pixels.shape[0] <= 1450
+
+
 @pytest.mark.parametrize(("data", "panels"), [(None, 2), (np.zeros([3, 2]), 3)])
 def test_a_density_is_drawn_beside_samples_and_data(data, panels):
     seen = []

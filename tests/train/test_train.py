@@ -1,7 +1,6 @@
 """Runs end to end, on flows that are traced in seconds: what they leave, how they resume, what they refuse."""
 
 import dataclasses
-import importlib
 import io
 import json
 import pathlib
@@ -21,14 +20,15 @@ import tfp_realnvp as rnvp
 from train import callbacks, data, train
 from train.configs import default
 
-CONFIGS = sorted({path.stem for path in pathlib.Path(default.__file__).parent.glob("[a-z]*.py")} - {"default"})
+OFFICIAL = pathlib.Path(__file__).parents[1] / "data/official_small/model.ckpt"
 
 
 def tiny(**fields):
     """A flow of one scale over the digits, two epochs of two steps, and splits that the batches do not divide."""
     config = default.get_config()
     config.update(dataset="digits", validation_split="validation[:30]", test_split="test[:50]", samples_every=1)
-    config.update(epochs=2, steps_per_epoch=2, batch_size=8, evaluation_batch_size=20, shift=0.5)
+    config.update(epochs=2, steps_per_epoch=2, batch_size=8, shift=0.5)
+    config.evaluation.batch_size = 20
     config.update(learning_rate=0.01, final_learning_rate=0.0)
     config.model.update(num_scales=1, filters=4, num_blocks=1)
     config.update(fields)
@@ -56,6 +56,11 @@ def saved(path):
     with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
         file.visititems(keep)
     return arrays
+
+
+def facts(result):
+    """What a result says of how it was got."""
+    return {name: result[name] for name in ("split", "num_examples", "step", "num_draws", "model")}
 
 
 def assert_same(arrays, others):
@@ -136,14 +141,15 @@ def test_the_result_is_that_of_the_best_epoch(run):
     workdir, result = run.workdir, run.result
     best = min(metrics(workdir), key=lambda line: line["val_bits_per_dim"])
     assert json.loads((workdir / "result.json").read_text()) == result
-    assert {**result, "bits_per_dim": 0, "loss": 0} == {
-        "bits_per_dim": 0,
-        "loss": 0,
-        "split": "test[:50]",
-        "num_examples": 50,
-        "step": best["step"],
-    }
-    np.testing.assert_allclose(result["bits_per_dim"], result["loss"] / (64 * np.log(2)))
+    assert facts(result) == dict(
+        split="test[:50]", num_examples=50, step=best["step"], num_draws=1, model="model.keras"
+    )
+    assert result["config"] == json.loads(tiny().to_json_best_effort()) and result["seed"] == 0
+    assert result["versions"]["keras"] == keras.__version__ and result["versions"]["tensorflow"] == tf.__version__
+    for measured in (result, result["batch_moments"]):
+        np.testing.assert_allclose(measured["bits_per_dim"], measured["loss"] / (64 * np.log(2)))
+        assert 0 < measured["standard_error"] < measured["bits_per_dim"]
+    assert result["batch_moments"]["bits_per_dim"] != result["bits_per_dim"]
 
 
 def test_the_model_is_the_best_checkpoint_and_can_be_loaded(run, eagerly):
@@ -178,7 +184,7 @@ def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch
     monkeypatch.setattr(rnvp.RealNVP, "fit", None)
     again = train.train_and_evaluate(tiny(), workdir)
     np.testing.assert_allclose(again["bits_per_dim"], run.result["bits_per_dim"], rtol=1e-5)
-    assert {**again, "bits_per_dim": 0, "loss": 0} == {**run.result, "bits_per_dim": 0, "loss": 0}
+    assert facts(again) == facts(run.result)
     for name in ("metrics.jsonl", "checkpoints/last.keras", "checkpoints/best.keras"):
         assert contents(workdir)[workdir / name] == before[workdir / name]
 
@@ -201,7 +207,7 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
 
 def test_evaluation_covers_every_example(run, tmp_path, eagerly):
     shutil.copy(run.workdir / "model.keras", tmp_path)
-    result = train.evaluate(tiny(test_split="test[:33]", evaluation_batch_size=16), tmp_path)
+    result = train.evaluate(tiny(test_split="test[:33]", evaluation=dict(batch_size=16)), tmp_path)
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert (result["num_examples"], result["split"]) == (33, "test[:33]")
     images = np.stack(list(data.load(tiny(), "test[:33]").dataset.as_numpy_iterator()))
@@ -212,32 +218,110 @@ def test_evaluation_covers_every_example(run, tmp_path, eagerly):
     np.testing.assert_allclose(result["loss"], logs["loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("function", [lambda workdir: train.evaluate(tiny(), workdir), train.sample])
+def test_several_draws_are_recorded_and_tighten_the_bound(run, tmp_path, eagerly):
+    shutil.copy(run.workdir / "model.keras", tmp_path)
+    results = [
+        train.evaluate(tiny(evaluation=dict(num_draws=num_draws)), tmp_path)["bits_per_dim"] for num_draws in (1, 4)
+    ]
+    assert results[1] < results[0]
+    assert json.loads((tmp_path / "result.json").read_text())["num_draws"] == 4
+
+
+def test_moments_that_disagree_are_warned_of_and_recalibration_brings_them_together(run, tmp_path, caplog, eagerly):
+    model = keras.saving.load_model(run.workdir / "model.keras")
+    for weight in model.non_trainable_weights:
+        weight.assign(weight + 1)
+    model.save(tmp_path / "model.keras")
+    before = contents(tmp_path)[tmp_path / "model.keras"]
+    config = tiny(test_split="train[:60]", train_split="train[:60]", evaluation=dict(batch_size=60))
+    result = train.evaluate(config, tmp_path)
+    assert abs(result["bits_per_dim"] - result["batch_moments"]["bits_per_dim"]) > 0.05
+    assert "differ by" in caplog.text and "more than 0.05" in caplog.text and "--mode=recalibrate" in caplog.text
+    caplog.clear()
+    path = train.recalibrate(config, tmp_path)
+    assert path.name == "model_recalibrated.keras" and contents(tmp_path)[tmp_path / "model.keras"] == before
+    result = train.evaluate(config, tmp_path, model_file=path.name)
+    np.testing.assert_allclose(result["bits_per_dim"], result["batch_moments"]["bits_per_dim"], rtol=1e-4)
+    assert result["model"] == path.name and not caplog.text
+    assert train.sample(config, tmp_path, model_file=path.name) is None and (tmp_path / "samples/samples.png").exists()
+
+
+def test_a_model_in_bfloat16_is_left_in_float32(tmp_path, eagerly):
+    config = tiny(epochs=1, validation_split="", test_split="test[:5]")
+    config.model.dtype = "mixed_bfloat16"
+    train.train_and_evaluate(config, tmp_path)
+    last, final = (keras.saving.load_model(tmp_path / name) for name in ("checkpoints/last.keras", "model.keras"))
+    assert (last.dtype_policy.name, final.dtype_policy.name) == ("mixed_bfloat16", "float32")
+    assert int(final.optimizer.iterations) == 2
+    images = np.stack(list(data.load(tiny(), "test[:20]").dataset.as_numpy_iterator()))
+    np.testing.assert_array_equal(final.decode(final.encode(images)), images)
+
+
+def test_the_data_of_another_model_are_refused(run, tmp_path):
+    shutil.copy(run.workdir / "model.keras", tmp_path)
+    config = tiny(dataset="moons", test_split="test[:5]")
+    with pytest.raises(ValueError, match=r"17 levels of shape \(8, 8, 1\); dataset 'moons' has None of shape \(2,\)"):
+        train.evaluate(config, tmp_path)
+
+
+# The authors' checkpoints.
+
+
+def official(**fields):
+    """A config over images of the checkpoint's size."""
+    config = tiny(dataset="cifar10", validation_split="", test_split="test", crop=16, shift=0.0, epochs=1, **fields)
+    config.init_from_official = str(OFFICIAL)
+    return config
+
+
+def test_a_run_begins_with_an_official_checkpoint(tmp_path, eagerly):
+    config = official(learning_rate=1e-9, final_learning_rate=1e-9)
+    with tfds.testing.mock_data(num_examples=6):
+        result = train.train_and_evaluate(config, tmp_path)
+    there = json.loads((tmp_path / "config.json").read_text())
+    assert (there["model"]["num_scales"], there["model"]["filters"], there["model"]["num_blocks"]) == (3, 8, 2)
+    assert there["init_from_official"] == str(OFFICIAL) and result["step"] == 2
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    expected = rnvp.RealNVP.from_official_checkpoint(OFFICIAL)
+    for weight, value in zip(model.trainable_weights, expected.trainable_weights, strict=True):
+        np.testing.assert_allclose(weight, value, atol=1e-6)
+
+
+def test_an_official_checkpoint_is_evaluated_as_it_is(tmp_path, eagerly):
+    with tfds.testing.mock_data(num_examples=6):
+        result = train.evaluate(official(), tmp_path)
+        images = np.stack([image[8:24, 8:24] for image in data.load(official(), "test").dataset.as_numpy_iterator()])
+    model = rnvp.RealNVP.from_official_checkpoint(OFFICIAL, seed=0)
+    np.testing.assert_allclose(result["loss"], -model.predict(images, verbose=0).mean(), rtol=1e-4)
+    assert facts(result) == dict(split="test", num_examples=6, step=0, num_draws=1, model=str(OFFICIAL))
+
+
+# Figures.
+
+
+def test_figures_are_drawn_from_a_run(run, tmp_path, monkeypatch):
+    shutil.copy(run.workdir / "model.keras", tmp_path)
+    seen = {}
+    monkeypatch.setattr(
+        train.figures, "write", lambda *arguments: seen.update(enumerate(arguments)) or [tmp_path / "a.png"]
+    )
+    assert train.draw_figures(tiny(test_split="test[:50]", train_split="train[:300]"), tmp_path, seed=3) == [
+        tmp_path / "a.png"
+    ]
+    model, training, test, folder, tensorboard, seed = seen.values()
+    assert isinstance(model, rnvp.RealNVP) and training.shape == (300, 8, 8, 1) and test.shape == (50, 8, 8, 1)
+    assert (folder, tensorboard, seed) == (tmp_path / "figures", tmp_path / "tensorboard/figures", 3)
+
+
+@pytest.mark.parametrize("function", [train.evaluate, train.recalibrate, train.draw_figures, train.sample])
 def test_a_workdir_without_a_model_is_named(tmp_path, function):
     with pytest.raises(ValueError, match="workdir must hold a trained model.*--mode=train") as caught:
-        function(tmp_path)
+        function(tiny(), tmp_path)
     assert str(tmp_path / "model.keras") in str(caught.value)
     assert not contents(tmp_path)
 
 
 # Configs.
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_trains_and_evaluates(name, eagerly):
-    config = importlib.import_module(f"train.configs.{name}").get_config()
-    config.model.update(num_scales=1, filters=2, num_blocks=1)
-    train.check(config)
-    with tfds.testing.mock_data(num_examples=5):
-        examples, test = (data.load(config, split) for split in (config.train_split, config.test_split))
-        model = rnvp.RealNVP(examples.event_shape, num_bins=examples.num_bins, seed=0, **config.model)
-        model.compile(train.optimizer(config, steps_per_epoch=2))
-        batches = data.training_batches(examples, 2, 0, 0, config.flip, config.shift)
-        model.fit(batches, steps_per_epoch=2, verbose=0)
-        test = dataclasses.replace(test, dataset=test.dataset.take(5), size=5)
-        result = train.measure(model, test, config)
-    assert np.isfinite(result["bits_per_dim"]) and result["step"] == 2
-    assert model.sample(1, seed=0).shape == (1, *examples.event_shape)
 
 
 def test_without_validation_the_last_epoch_counts(tmp_path, eagerly):
@@ -272,7 +356,10 @@ def test_equal_learning_rates_stay_constant():
     [
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
         ({"epochs": 0}, "epochs must be at least 1; got 0"),
-        ({"evaluation_batch_size": -1}, "evaluation_batch_size must be at least 1; got -1"),
+        ({"evaluation": {"batch_size": -1}}, "evaluation.batch_size must be at least 1; got -1"),
+        ({"evaluation": {"num_draws": 0}}, "evaluation.num_draws must be at least 1; got 0"),
+        ({"init_from_official": "no/such"}, "prefix must be the path of a TensorFlow checkpoint.*no/such"),
+        ({"init_from_official": str(OFFICIAL)}, r"bn_in/beta \(3,\) where the model has \(1,\)"),
         ({"samples_every": 0}, "samples_every must be at least 1; got 0"),
         ({"steps_per_epoch": -1}, "steps_per_epoch must not be negative; got -1"),
         ({"warmup_steps": -1}, "warmup_steps must not be negative; got -1"),
@@ -300,7 +387,7 @@ def test_wrong_values_are_named_and_nothing_is_written(fields, message, tmp_path
 def test_fields_that_no_config_has_are_named(tmp_path):
     config = tiny()
     config.bach_size = 3
-    with pytest.raises(ValueError, match=r"config has no field 'bach_size'; there are \['batch_size'"):
+    with pytest.raises(ValueError, match=r"config has no field 'bach_size'; there are \['antialias', 'batch_size'"):
         train.train_and_evaluate(config, tmp_path)
     config = tiny()
     config.model.width = 3
@@ -309,8 +396,12 @@ def test_fields_that_no_config_has_are_named(tmp_path):
 
 
 def test_fields_that_are_missing_are_named(tmp_path):
-    with pytest.raises(ValueError, match="config must have the field 'batch_size'"):
+    with pytest.raises(ValueError, match="config must have the field 'antialias'"):
         train.train_and_evaluate(ml_collections.ConfigDict({"dataset": "digits", "model": {}}), tmp_path)
+    config = tiny()
+    del config.evaluation.num_draws
+    with pytest.raises(ValueError, match="config.evaluation must have the field 'num_draws'"):
+        train.train_and_evaluate(config, tmp_path)
 
 
 if __name__ == "__main__":

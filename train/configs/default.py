@@ -10,10 +10,16 @@ def get_config():
     config.train_split = "train"
     config.validation_split = ""  # chooses the best epoch; "" keeps the last one
     config.test_split = "test"
-    config.flip = False  # mirror training images left to right at random
-    config.shift = 0.0  # probability of moving a training image by up to a pixel
     config.image_size = (32, 32)  # dataset=folder: height and width to resize to
     config.grayscale = False  # dataset=folder
+
+    # Preprocessing of TFDS's images, in this order; 0 leaves a step out.
+    config.central_crop = 0  # the square of this size in the middle
+    config.shorter_side = 0  # resize (bilinear, rounded to levels) to this many pixels along the shorter side
+    config.antialias = True  # of the resizing
+    config.crop = 0  # a square of this size, at random in training and in the middle in evaluation
+    config.flip = False  # mirror training images left to right at random
+    config.shift = 0.0  # probability of moving a training image by up to a pixel
 
     config.seed = 0
     config.batch_size = 64
@@ -26,7 +32,18 @@ def get_config():
     config.model.filters = 32
     config.model.num_blocks = 4
     config.model.alpha = 0.05  # of the logit
-    config.model.dtype = "float32"  # of the networks: "float32" or "mixed_bfloat16"
+    config.model.l2 = 5e-5
+    config.model.recursion_type = 2
+    config.model.use_affine = True
+    config.model.scale_first = False
+    config.model.use_batch_norm = True
+    config.model.running_average = ml_collections.config_dict.placeholder(float)  # ρ of the paper's batch norm
+    config.model.skip = True
+    config.model.bottleneck = False
+    config.model.dtype = "float32"  # of the networks in training: "float32" or "mixed_bfloat16"
+
+    # Prefix of a checkpoint of the authors' TensorFlow 1 script: its weights to begin with, and its model's options.
+    config.init_from_official = ""
 
     # Adam: warm-up to the learning rate, then a cosine to the final one; equal ones keep it constant.
     config.learning_rate = 1e-3
@@ -34,6 +51,8 @@ def get_config():
     config.warmup_steps = 0
     config.clip_norm = 100.0  # of the gradient of the loss in nats
 
-    config.evaluation_batch_size = 200
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.batch_size = 200
+    config.evaluation.num_draws = 1  # of the dequantization noise: the importance-weighted bound
     config.samples_every = 10  # epochs between pictures of samples
     return config

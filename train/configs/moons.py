@@ -13,6 +13,6 @@ def get_config():
     config.model.num_blocks = 2
     config.learning_rate = 5e-3
     config.final_learning_rate = 0.0
-    config.evaluation_batch_size = 1000
+    config.evaluation.batch_size = 1000
     config.samples_every = 20
     return config

@@ -1,0 +1,101 @@
+"""The configs: the values of the paper's experiments, and each run end to end on made-up data and a small flow."""
+
+import importlib
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from train import data, train
+from train.configs import default
+
+# Scales, filters, residual blocks, flips, and the shape of the images: section 4.1.
+TABLE = {
+    "cifar10": (2, 64, 8, True, (32, 32, 3)),
+    "imagenet32": (4, 32, 4, False, (32, 32, 3)),
+    "imagenet64": (5, 32, 2, False, (64, 64, 3)),
+    "lsun_bedroom": (5, 32, 2, True, (64, 64, 3)),
+    "lsun_tower": (5, 32, 2, True, (64, 64, 3)),
+    "lsun_church_outdoor": (5, 32, 2, True, (64, 64, 3)),
+    "celeb_a": (5, 32, 2, True, (64, 64, 3)),
+}
+CONFIGS = sorted({path.stem for path in pathlib.Path(default.__file__).parent.glob("[a-z]*.py")} - {"default"})
+SPLITS = {  # of TFDS: data set, training split, test split
+    "cifar10": ("cifar10", "train", "test"),
+    "imagenet32": ("downsampled_imagenet/32x32", "train", "validation"),
+    "imagenet64": ("downsampled_imagenet/64x64", "train", "validation"),
+    "lsun_bedroom": ("lsun/bedroom", "train", "validation"),
+    "lsun_tower": ("lsun/tower", "train", "validation"),
+    "lsun_church_outdoor": ("lsun/church_outdoor", "train", "validation"),
+    "celeb_a": ("celeb_a", "train", "test"),
+}
+PREPROCESSING = {  # central crop, shorter side, antialias, crop
+    "cifar10": (0, 0, True, 0),
+    "imagenet32": (0, 32, True, 32),
+    "imagenet64": (0, 64, True, 64),
+    "lsun_bedroom": (0, 96, True, 64),
+    "lsun_tower": (0, 96, True, 64),
+    "lsun_church_outdoor": (0, 96, True, 64),
+    "celeb_a": (148, 64, False, 0),
+}
+
+
+def config_of(name):
+    return importlib.import_module(f"train.configs.{name}").get_config()
+
+
+@pytest.fixture
+def eagerly():
+    """Runs without tracing, which is quicker for a few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_model_and_its_training_are_the_papers(name):
+    config = config_of(name)
+    model = config.model
+    assert (model.num_scales, model.filters, model.num_blocks, config.flip) == TABLE[name][:4]
+    assert (model.alpha, model.l2, model.use_batch_norm, model.skip, model.bottleneck) == (
+        0.05,
+        5e-5,
+        True,
+        True,
+        False,
+    )
+    assert (config.batch_size, config.clip_norm) == (64, 100.0)
+    assert (config.learning_rate, config.final_learning_rate, config.warmup_steps) == (1e-3, 1e-3, 0)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_data_and_their_preprocessing_are_the_papers(name):
+    config = config_of(name)
+    assert (config.dataset, config.train_split, config.test_split) == SPLITS[name]
+    assert config.validation_split == "" and config.shift == 0
+    assert (config.central_crop, config.shorter_side, config.antialias, config.crop) == PREPROCESSING[name]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_steps_and_an_evaluation(name, tmp_path, eagerly):
+    config = config_of(name)
+    config.model.update(num_scales=1, filters=2, num_blocks=1)
+    config.update(batch_size=2, epochs=1, steps_per_epoch=2, samples_every=1)
+    config.evaluation.batch_size = 3
+    if config.dataset in ("digits", "moons"):
+        config.update(test_split="test[:3]", validation_split=config.validation_split and "train[:3]")
+    with tfds.testing.mock_data(num_examples=3):  # sizes that a data set does not tell are drawn between 5 and 50
+        train.train_and_evaluate(config, tmp_path)
+        shape = data.load(config, config.test_split).event_shape
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["step"], result["num_examples"], result["split"]) == (2, 3, config.test_split)
+    assert np.isfinite([result["bits_per_dim"], result["loss"]]).all()
+    np.testing.assert_allclose(result["bits_per_dim"], result["loss"] / (np.prod(shape) * np.log(2)))
+    assert name not in TABLE or shape == TABLE[name][4]
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

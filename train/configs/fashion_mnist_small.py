@@ -1,0 +1,12 @@
+"""A small Real NVP on Fashion-MNIST: about twenty minutes on two cores."""
+
+from train.configs import cifar10_small
+
+
+def get_config():
+    config = cifar10_small.get_config()
+    config.dataset = "fashion_mnist"
+    config.epochs = 5
+    config.steps_per_epoch = 500
+    config.samples_every = 5
+    return config

@@ -1,0 +1,19 @@
+"""Real NVP on the bedrooms of LSUN at 64×64, the paper's model and training (section 4.1)."""
+
+from train.configs import default
+
+
+def get_config():
+    config = default.get_config()
+    config.dataset = "lsun/bedroom"
+    config.test_split = "validation"
+    config.shorter_side = 96
+    config.crop = 64
+    config.flip = True
+    config.batch_size = 64
+    config.epochs = 100
+    config.steps_per_epoch = 5000  # a pass has about 47,000, of the towers 11,000 and of the churches 2,000
+    config.model.num_scales = 5
+    config.model.filters = 32
+    config.model.num_blocks = 2
+    return config

@@ -1,0 +1,331 @@
+"""The figures of the Real NVP paper (arXiv 1605.08803), and a few more that say how good a trained flow is."""
+
+import fractions
+
+import numpy as np
+import sklearn.neighbors
+import tensorflow as tf
+
+from train import pictures
+from train.pictures import ImageFigure, Panel
+
+NUM_TEST_IMAGES = 8  # the fewest that every figure can be made of
+NUM_NEIGHBORS = 8  # training images beside each sample
+
+
+def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
+    """Writes every figure as a PNG file, and as an image summary of the same name for TensorBoard.
+
+    ```none
+    samples, data_and_samples, reconstructions, manifold, interpolation, hierarchy, samples_2x, samples_10x, nearest
+    ```
+
+    Args:
+      model: `FlowModel` of images; the summaries' step is that of its optimizer, 0 for a model without one.
+      training_images: integer array [N, height, width, channels] of pixel levels, those that samples may be copies of.
+      test_images: the same of images that the model has not seen; the first 100 are used.
+      folder: `pathlib.Path` of the PNG files, made if it is not there.
+      tensorboard_dir: folder of the event file.
+      seed: int, of all that is drawn.
+
+    Returns:
+      List of `pathlib.Path`, the PNG files.
+
+    Raises:
+      ValueError: for a model of vectors, fewer than 8 test or training images, or images of another shape than the
+        model's.
+
+    Example: `figures.write(model, training_images, test_images, workdir / "figures", workdir / "tensorboard/figures")`
+    """
+    if len(model.event_shape) != 3:
+        raise ValueError(f"figures need a model of images; got events of shape {model.event_shape}")
+    for name, images, fewest in [("training", training_images, NUM_NEIGHBORS), ("test", test_images, NUM_TEST_IMAGES)]:
+        if len(images) < fewest:
+            raise ValueError(f"{name}_images must hold at least {fewest} images; got {len(images)}")
+        if images.shape[1:] != model.event_shape:
+            raise ValueError(f"{name}_images must have shape [N] + {model.event_shape}; got {images.shape}")
+    figures = {
+        "samples": samples(model, seed),
+        "data_and_samples": data_and_samples(model, test_images, seed),
+        "reconstructions": reconstructions(model, test_images),
+        "manifold": manifold(model, test_images),
+        "interpolation": interpolation(model, test_images),
+        "hierarchy": hierarchy(model, test_images, seed),
+        "samples_2x": larger_samples(model, 2, 4, seed),
+        "samples_10x": larger_samples(model, 10, 1, seed),
+        "nearest": nearest(model, training_images, test_images, seed),
+    }
+    step = int(model.optimizer.iterations) if model.compiled else 0
+    paths = []
+    with tf.summary.create_file_writer(str(tensorboard_dir)).as_default(step):
+        for name, figure in figures.items():
+            pixels = figure.draw()
+            paths.append(folder / f"{name}.png")
+            pictures.save(pixels, paths[-1])
+            tf.summary.image(name, pixels[None])
+    return paths
+
+
+# The figures.
+
+
+def samples(model, seed=0, num_samples=64):
+    """Samples at temperature 1, eight a row.
+
+    Args:
+      model: `FlowModel` of images.
+      seed: int.
+      num_samples: int, a multiple of 8.
+
+    Returns:
+      `ImageFigure`.
+    """
+    images = model.sample(num_samples, seed=seed)
+    caption = f"{num_samples} samples at temperature 1."
+    return ImageFigure([Panel("Samples", _rows(images, 8))], model.num_bins, caption)
+
+
+def data_and_samples(model, images, seed=0):
+    """The paper's figure 5: images of the data set beside as many samples, eight a row.
+
+    Args:
+      model: `FlowModel` of images.
+      images: integer array [N, height, width, channels] of pixel levels; the first 64, or all rows of 8 there are.
+      seed: int.
+
+    Returns:
+      `ImageFigure`.
+    """
+    data = _rows(images[: min(len(images), 64) // 8 * 8], 8)
+    drawn = _rows(model.sample(8 * len(data), seed=seed), 8)
+    caption = f"{8 * len(data)} test images, and as many samples at temperature 1."
+    return ImageFigure([Panel("Test images", data), Panel("Samples", drawn)], model.num_bins, caption)
+
+
+def reconstructions(model, images):
+    """Images x, decode(encode(x)), and |x − decode(encode(x))|, a row each.
+
+    Args:
+      model: `FlowModel` of images.
+      images: integer array [N, height, width, channels] of pixel levels; the first 12 are shown.
+
+    Returns:
+      `ImageFigure`.
+    """
+    images = images[:12]
+    decoded = model.decode(model.encode(images))
+    difference = np.abs(images.astype(int) - decoded)
+    caption = (
+        "A flow is invertible: test images x, their reconstructions from their latents, and the absolute difference. "
+        f"The largest difference is {difference.max()} of {model.num_bins - 1} levels."
+    )
+    rows = Panel("Reconstructions", np.stack([images, decoded, difference]), ("x", "decode(encode(x))", "difference"))
+    return ImageFigure([rows], model.num_bins, caption)
+
+
+def manifold(model, images, num_angles=8):
+    """The paper's figure 6: the manifold of four images, equation 19, beside the four images.
+
+    Args:
+      model: `FlowModel` of images.
+      images: integer array [N, height, width, channels] of pixel levels; the first 4 span the manifold.
+      num_angles: int n, of rows and of columns.
+
+    Returns:
+      `ImageFigure`.
+    """
+    corners = images[:4]
+    z = manifold_latents(model.encode(corners), num_angles)
+    decoded = _rows(model.decode(np.concatenate(z)), num_angles)
+    angles = [_multiple_of_pi(2 * k, num_angles) for k in range(num_angles)]
+    caption = (
+        "z = cos φ (cos φ′ z₁ + sin φ′ z₂) + sin φ (cos φ′ z₃ + sin φ′ z₄), decoded, "
+        "for the latents z₁ to z₄ of four test images."
+    )
+    titles = [[f"φ′ = {angle}" for angle in angles]]
+    panels = [
+        Panel("Manifold", decoded, [f"φ = {angle}" for angle in angles], titles),
+        Panel("Test images", corners[:, np.newaxis], ("z₁", "z₂", "z₃", "z₄"), [[""]]),
+    ]
+    return ImageFigure(panels, model.num_bins, caption)
+
+
+def interpolation(model, images, num_steps=9):
+    """The line between the latents of two images, a pair a row; at its ends are the images themselves.
+
+    Args:
+      model: `FlowModel` of images.
+      images: integer array [N, height, width, channels] of pixel levels; the first 12 are shown, or all pairs.
+      num_steps: int, number of columns, at least 3.
+
+    Returns:
+      `ImageFigure`.
+    """
+    num_pairs = min(len(images) // 2, 6)
+    start, end = images[:num_pairs], images[num_pairs : 2 * num_pairs]
+    z = interpolated_latents(*np.split(model.encode(images[: 2 * num_pairs]), 2), num_steps)[:, 1:-1]
+    decoded = _rows(model.decode(np.concatenate(z)), num_steps - 2)
+    rows = np.concatenate([start[:, np.newaxis], decoded, end[:, np.newaxis]], axis=1)
+    steps = [f"t = {fractions.Fraction(step, num_steps - 1)}" for step in range(1, num_steps - 1)]
+    caption = "z = (1 − t) z₀ + t z₁, decoded, for the latents z₀ and z₁ of two test images: those at the row's ends."
+    return ImageFigure([Panel("Interpolation", rows, titles=[["data", *steps, "data"]])], model.num_bins, caption)
+
+
+def hierarchy(model, images, seed=0):
+    """The conceptual compression of the paper's appendix: images without the latents of their finest scales.
+
+    Args:
+      model: `FlowModel` of images.
+      images: integer array [N, height, width, channels] of pixel levels; the first 8 are shown.
+      seed: int, of the latents that are drawn anew, which are the same in each column.
+
+    Returns:
+      `ImageFigure`: beside the images a column a scale; the latents of the k coarsest scales are kept, k from all (a
+      reconstruction) down to 1, and the others drawn from the base distribution in the first panel, 0 in the second.
+    """
+    images = images[:8]
+    z = model.encode(images)
+    sizes = [latents.size for latents in model.latents_by_scale(z)]
+    drawn = model.base_distribution.sample(len(images), seed=tf.constant([seed, 1])).numpy()
+    kept = range(len(sizes), 0, -1)
+    latents = [coarse_latents(model, z, k, others) for others in (drawn, np.zeros_like(z)) for k in kept]
+    decoded = model.decode(np.concatenate(latents)).reshape(2, len(sizes), *images.shape)
+    titles = [["data", *(f"{100 * sum(sizes[-k:]) / z.size:.3g} %" for k in kept)]]
+    panels = [
+        Panel(title, np.stack([images, *columns], axis=1), titles=titles)
+        for title, columns in zip(["Finer latents drawn anew", "Finer latents zero"], decoded, strict=True)
+    ]
+    caption = (
+        "Test images, and what is left of them without the latents of the finest scale, the two finest, and so on: "
+        "the columns say how many of all latents are kept. The others are drawn from the base distribution (left), or "
+        "zero (right)."
+    )
+    return ImageFigure(panels, model.num_bins, caption)
+
+
+def larger_samples(model, factor, num_samples, seed=0):
+    """Samples larger than the training images, which a fully convolutional flow can draw.
+
+    Args:
+      model: `FlowModel` of images.
+      factor: int, of the height and width.
+      num_samples: int, at most two a row.
+      seed: int.
+
+    Returns:
+      `ImageFigure`.
+    """
+    height, width, _ = model.event_shape
+    size = (factor * height, factor * width)
+    images = model.sample(num_samples, seed=seed, batch_size=1, image_size=size)  # one by one: they need the memory
+    caption = f"Drawn with {size[0]}×{size[1]} pixels from a model of images of {height}×{width}, at temperature 1."
+    panel = Panel(f"Samples at {factor} times the size", _rows(images, min(num_samples, 2)))
+    return ImageFigure([panel], model.num_bins, caption)
+
+
+def nearest(model, training_images, test_images, seed=0):
+    """Samples and their nearest training images: whether the flow has learned images by heart.
+
+    Args:
+      model: `FlowModel` of images.
+      training_images: integer array [N, height, width, channels] of pixel levels, at least 8.
+      test_images: the same; the distance of the first 100 to the nearest training image is the yardstick.
+      seed: int.
+
+    Returns:
+      `ImageFigure`: a row a sample.
+    """
+    drawn = model.sample(6, seed=seed)
+    distances, indices = nearest_neighbors(drawn, training_images, NUM_NEIGHBORS)
+    yardstick = nearest_neighbors(test_images[:100], training_images, 1)[0]
+    rows = np.concatenate([drawn[:, np.newaxis], training_images[indices]], axis=1)
+    titles = [["sample", *(f"{distance:.1f}" for distance in row)] for row in distances]
+    caption = (
+        f"Samples, and the nearest of {len(training_images)} training images with their Euclidean distances in levels. "
+        f"For comparison: from a test image to the nearest training image it is {np.median(yardstick):.1f}, the median "
+        f"of {len(yardstick)}."
+    )
+    return ImageFigure([Panel("Nearest training images", rows, titles=titles)], model.num_bins, caption)
+
+
+# What they show.
+
+
+def manifold_latents(z, num_angles):
+    """Equation 19 of the paper, for φ, φ′ ∈ {0, 2π/n, …, 2π (n − 1)/n}:
+
+    ```none
+    z(φ, φ′) = cos φ (cos φ′ z₁ + sin φ′ z₂) + sin φ (cos φ′ z₃ + sin φ′ z₄)
+    ```
+
+    Args:
+      z: float array [4, ...], the latents z₁ to z₄.
+      num_angles: int n.
+
+    Returns:
+      Array [n, n, ...]: φ, φ′.
+    """
+    angles = 2 * np.pi / num_angles * np.arange(num_angles)
+    circle = np.stack([np.cos(angles), np.sin(angles)]).astype(z.dtype)
+    return np.einsum("ip,jq,ij...->pq...", circle, circle, z.reshape(2, 2, *z.shape[1:]))
+
+
+def interpolated_latents(start, end, num_steps):
+    """The line z(t) = (1 − t) z₀ + t z₁ at `num_steps` values of t from 0 to 1.
+
+    Args:
+      start: float array [N, ...], z₀.
+      end: float array [N, ...], z₁.
+      num_steps: int.
+
+    Returns:
+      Array [N, num_steps, ...].
+    """
+    return np.linspace(start, end, num_steps, axis=1, dtype=start.dtype)
+
+
+def coarse_latents(model, z, num_kept, others):
+    """The latents of the `num_kept` coarsest scales from `z`, those of the finer ones from `others`.
+
+    Args:
+      model: `FlowModel`.
+      z: float array [N] + event_shape.
+      num_kept: int, from 0 to the number of scales.
+      others: float array [N] + event_shape.
+
+    Returns:
+      Array [N] + event_shape.
+    """
+    by_scale = model.latents_by_scale(z)
+    num_replaced = len(by_scale) - num_kept
+    return model.join_latents(model.latents_by_scale(others)[:num_replaced] + by_scale[num_replaced:])
+
+
+def nearest_neighbors(images, training_images, number):
+    """The nearest training images in Euclidean distance over all pixels, the nearest first.
+
+    Args:
+      images: array [N, ...] of pixel levels.
+      training_images: array [M, ...] of pixel levels.
+      number: int k ≤ M.
+
+    Returns:
+      Distances [N, k] in levels, and the indices [N, k] of the training images.
+    """
+    vectors = lambda levels: levels.reshape(len(levels), -1).astype(np.float32)
+    search = sklearn.neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute")
+    return search.fit(vectors(training_images)).kneighbors(vectors(images))
+
+
+def _rows(images, columns):
+    """[rows · columns, ...] → [rows, columns, ...]."""
+    return images.reshape(-1, columns, *images.shape[1:])
+
+
+def _multiple_of_pi(numerator, denominator):
+    """Such as 3π/4, in lowest terms."""
+    fraction = fractions.Fraction(numerator, denominator)
+    if not fraction:
+        return "0"
+    times = "" if fraction.numerator == 1 else fraction.numerator
+    return f"{times}π" + ("" if fraction.denominator == 1 else f"/{fraction.denominator}")
