@@ -1,4 +1,4 @@
-"""A small Real NVP on Fashion-MNIST: about twenty minutes on two cores."""
+"""A small Real NVP on Fashion-MNIST: about half an hour on two slow cores."""
 
 from train.configs import cifar10_small
 
