@@ -16,8 +16,8 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
     log P(x) ≥ E log 1/K Σ_k p(x + u_k),    u_k ~ U[0, 1)^D independent
     ```
 
-    K = 1 is the bound that training maximizes; more draws never loosen it. The noise is a function of the model's seed,
-    the image and k, so the result repeats.
+    K = 1 is the bound that training maximizes; in expectation more draws never loosen it. The noise is a function of
+    the model's seed, the image and k, so the result repeats.
 
     Args:
       model: `FlowModel`.
