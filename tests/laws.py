@@ -9,17 +9,19 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tfp_realnvp.bijectors import (
+    ActNorm,
     BatchNormalization,
     Coupling,
     FactorOut,
     FusedBijector,
+    Invertible1x1Convolution,
     Logit,
     Squeeze,
     additive,
     affine,
     affine_scale_first,
 )
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard
+from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Nothing, Split
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -39,13 +41,18 @@ def networks_of(bijector):
 
 def randomize(bijector, seed=0):
     """Gives every weight a value of no special kind, so that no layer is the identity; returns `bijector`."""
-    rng = np.random.default_rng(seed)
-    for network in networks_of(bijector):
-        for weight in getattr(network, "weights", ()):
-            noise = rng.standard_normal(weight.shape)
-            values = {"variance": np.exp(0.3 * noise), "a": 0.4 + 0.1 * noise}
-            weight.assign(values.get(weight.name, keras.ops.convert_to_numpy(weight) + 0.2 * noise))
+    randomize_weights([w for network in networks_of(bijector) for w in getattr(network, "weights", ())], seed)
     return bijector
+
+
+def randomize_weights(weights, seed=0):
+    """Gives every Keras weight a value of no special kind, but for those that are fixed."""
+    rng = np.random.default_rng(seed)
+    for weight in weights:
+        noise = rng.standard_normal(weight.shape)
+        values = {"variance": np.exp(0.3 * noise), "a": 0.4 + 0.1 * noise}
+        if weight.name not in ("permutation", "sign"):
+            weight.assign(values.get(weight.name, keras.ops.convert_to_numpy(weight) + 0.2 * noise))
 
 
 def resnet(channels_in, channels_out, dtype, checkerboard=None, seed=0, bounded=True):
@@ -68,6 +75,34 @@ def moments(size, dtype, running=False):
     network = rnvp.networks.Moments(running=running, dtype=dtype)
     network.build((None, size))
     return network
+
+
+def built(layer, shape):
+    """A Keras layer that is built for events of this shape."""
+    layer.build((None, *shape))
+    return layer
+
+
+def act_norm(shape, dtype):
+    return ActNorm(built(rnvp.networks.ChannelAffine(dtype=dtype), shape), event_ndims=len(shape))
+
+
+def convolution(shape, dtype, factorized=True):
+    matrix = built(rnvp.networks.InvertibleMatrix(shape[-1], factorized, seed=0, dtype=dtype), shape)
+    return Invertible1x1Convolution(matrix, event_ndims=len(shape))
+
+
+def prior(shape, dtype):
+    """A shift and a log-scale a channel that depend on nothing."""
+    dense = keras.layers.Dense(2 * shape[-1], kernel_initializer="zeros", dtype=dtype)
+    return Coupling(Nothing(len(shape)), built(dense, (*shape[:-1], 0)))
+
+
+def split_prior(dtype, channels=4):
+    """What leaves, normalized by what stays, and a coupling of what stays."""
+    conv = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", dtype=dtype)
+    learned = Coupling(Channel(), built(conv, (None, None, channels // 2)))
+    return tfb.Chain([FactorOut(channel_coupling(dtype, channels // 2)), learned])
 
 
 class Training(keras.layers.Layer):
@@ -122,8 +157,13 @@ def factor_out_two_deep(dtype):
     return tfb.Chain([tfb.Invert(Squeeze(diagonal_first=True)), outer, Squeeze(diagonal_first=True)])
 
 
+def flow(architecture, event_shape, dtype, **kwargs):
+    """The whole flow of an architecture."""
+    return tfb.Invert(architecture(event_shape, seed=0, dtype=dtype, **kwargs).bijector)
+
+
 def real_nvp(event_shape, dtype, **kwargs):
-    return tfb.Invert(rnvp.RealNVP(event_shape, num_blocks=1, seed=0, dtype=dtype, **kwargs).bijector)
+    return flow(rnvp.RealNVP, event_shape, dtype, num_blocks=1, **kwargs)
 
 
 # name -> function(dtype) that returns a bijector, forward data → latent, and the shape of its events. The latents may
@@ -137,7 +177,15 @@ BIJECTORS = {
     "channel_second": lambda dtype: (channel_coupling(dtype, keep_first=False), (2, 4, 4)),
     "columns": lambda dtype: (Coupling(np.array([[[1], [0]] * 2]), column_parameters), (2, 4, 3)),
     "vector": lambda dtype: (Coupling(np.array([1, 0, 1]), mlp(3, 6, dtype)), (3,)),
+    "split": lambda dtype: (Coupling(Split([1, 0, 0, 1, 0]), mlp(2, 6, dtype)), (5,)),
     "spline": lambda dtype: (Coupling([1, 0, 0, 1], spline_parameters, spline), (4,)),
+    "nothing": lambda dtype: (prior((2, 4, 3), dtype), (2, 4, 3)),
+    "nothing_vector": lambda dtype: (prior((3,), dtype), (3,)),
+    "act_norm": lambda dtype: (act_norm((2, 4, 3), dtype), (2, 4, 3)),
+    "act_norm_vector": lambda dtype: (act_norm((3,), dtype), (3,)),
+    "convolution": lambda dtype: (convolution((2, 4, 3), dtype), (2, 4, 3)),
+    "convolution_free": lambda dtype: (convolution((2, 4, 3), dtype, factorized=False), (2, 4, 3)),
+    "convolution_vector": lambda dtype: (convolution((4,), dtype), (4,)),
     "norm": lambda dtype: (BatchNormalization(moments(2, dtype)), (4, 4, 2)),
     "norm_checkerboard": lambda dtype: (BatchNormalization(moments(2, dtype), Checkerboard(0)), (4, 4, 2)),
     "norm_channel": lambda dtype: (BatchNormalization(moments(2, dtype), Channel()), (2, 4, 4)),
@@ -147,6 +195,7 @@ BIJECTORS = {
     "squeeze_diagonal_first": lambda dtype: (Squeeze(diagonal_first=True), (4, 2, 2)),
     "factor_out": lambda dtype: (FactorOut(channel_coupling(dtype, channels=2)), (2, 2, 4)),
     "factor_out_quarter": lambda dtype: (FactorOut(channel_coupling(dtype, 2), num_kept=2), (2, 2, 8)),
+    "factor_out_split_prior": lambda dtype: (split_prior(dtype), (2, 2, 4)),
     "factor_out_two_deep": lambda dtype: (factor_out_two_deep(dtype), (4, 4, 2)),
     "logit_256": lambda dtype: (Logit(), (2, 2, 1)),
     "logit_17": lambda dtype: (Logit(num_bins=17, alpha=0.01), (2, 2, 1)),
@@ -178,6 +227,19 @@ BIJECTORS = {
         (4, 4, 1),
     ),
     "real_nvp_vector": lambda dtype: (real_nvp((3,), dtype, num_scales=1, filters=8), (3,)),
+    "glow": lambda dtype: (
+        flow(rnvp.Glow, (4, 4, 1), dtype, num_scales=2, steps_per_scale=1, filters=4, num_bins=None),
+        (4, 4, 1),
+    ),
+    "nice": lambda dtype: (flow(rnvp.NICE, (4,), dtype, hidden_units=[8]), (4,)),
+    "uva": lambda dtype: (
+        flow(rnvp.UvA, (4, 4, 1), dtype, multi_scale=True, filters=2, num_blocks=1, num_bins=None),
+        (4, 4, 1),
+    ),
+    "vector_real_nvp": lambda dtype: (
+        flow(rnvp.VectorRealNVP, (3,), dtype, num_couplings=2, hidden_units=[8], norm="batch"),
+        (3,),
+    ),
 }
 
 

@@ -1,8 +1,24 @@
-"""Dequantization: from pixel levels to continuous values, so that a density bounds a probability (section 3.2 of
-arXiv 1511.01844)."""
+"""Dequantization: from pixel levels to continuous values, so that a density bounds a probability.
 
+```none
+log P(pixel) ≥ E log p(x) − log q(x − pixel | pixel),    x − pixel ~ q in [0, 1)^D
+```
+
+Section 3.2 of arXiv 1511.01844 has it for uniform noise, section 3.1 of arXiv 1902.00275 for a noise that is learned.
+"""
+
+import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_realnvp.bijectors import Coupling, affine
+from tfp_realnvp.bijectors.masks import Checkerboard
+from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, Given
+from tfp_realnvp.networks.layers import register, spawn_seeds
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
 
 
 def uniform(images, num_bins, seed):
@@ -21,6 +37,124 @@ def uniform(images, num_bins, seed):
 
     Example: `uniform(tf.constant([[3]], tf.uint8), 256, seed=[0, 0])` is in [3, 4).
     """
+    return _add(images, _noise(images, seed), num_bins)
+
+
+@register
+class UniformDequantization(keras.layers.Layer):
+    """Uniform noise: q = 1 on [0, 1)^D, see `uniform`.
+
+    Call arguments:
+      images: integer-valued tensor of shape [batch] + event_shape.
+      num_bins: number of pixel levels.
+      seed: int64 tensor of shape [2].
+
+    Returns:
+      `(x, log_q)`: float32 images, each value within its own pixel's bin, and log q of their noise, [batch].
+
+    Example: `x, log_q = UniformDequantization()(images, num_bins=256, seed=[0, 0])`
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, images, num_bins, seed):
+        return uniform(images, num_bins, seed), tf.zeros(tf.shape(images)[:1])
+
+
+@register
+class VariationalDequantization(keras.layers.Layer):
+    """Noise that a flow conditioned on the image draws, trained together with the density.
+
+    ```none
+    ε ~ logistic,    u = σ(f(ε; image)),    log q(u | image) = log p(ε) − log|det du/dε|
+    ```
+
+    with f some affine couplings on alternating checkerboards, whose `GatedConvNet`s see the image, scaled to [−1, 1],
+    beside ε. ε is a function of the seed and of the image alone, as in `uniform`.
+
+    Args:
+      num_couplings: how many couplings f has.
+      filters: width of their networks.
+      num_blocks: gated blocks a network.
+      seed: int or None.
+
+    Call arguments, returns: as for `UniformDequantization`.
+
+    Raises:
+      ValueError: for sizes below 1, or events that are no images.
+
+    Example: `rnvp.UvA((28, 28, 1), dequantization=VariationalDequantization(filters=32))`
+
+    References: arXiv 1902.00275, section 3.1; P. Lippe, UvA deep learning tutorial 11, has this network.
+    """
+
+    def __init__(self, num_couplings=4, filters=16, num_blocks=3, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(num_couplings, int) or num_couplings < 1:
+            raise ValueError(f"num_couplings must be a positive int; got {num_couplings!r}")
+        self.num_couplings = num_couplings
+        self.filters = filters
+        self.num_blocks = num_blocks
+        self.seed = seed
+        self._seeds = spawn_seeds(seed, num_couplings)
+
+    def build(self, input_shape):
+        if len(input_shape) != 4:
+            raise ValueError(f"variational dequantization is for images; got a batch of shape {tuple(input_shape)}")
+        channels, policy = input_shape[-1], self.dtype_policy
+        self.networks = []
+        for number, seed in enumerate(self._seeds):
+            network = GatedConvNet(2 * channels, self.filters, self.num_blocks, seed, dtype=policy)
+            self.networks.append(ChannelTanhScale(network, dtype=policy, name=f"dequantization_coupling_{number}"))
+            self.networks[-1].build((*input_shape[:-1], 2 * channels))
+
+    def call(self, images, num_bins, seed):
+        pixels = tf.cast(images, tf.float32) * (2 / max(num_bins - 1, 1)) - 1
+        couplings = [
+            Coupling(Checkerboard(number % 2), Given(network, pixels, event_ndims=3), affine)
+            for number, network in enumerate(self.networks)
+        ]
+        noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23  # its logit stays finite
+        epsilon = tf.math.log(noise) - tf.math.log1p(-noise)
+        log_p = tf.reduce_sum(tfd.Logistic(tf.zeros([], epsilon.dtype), 1.0).log_prob(epsilon), axis=[1, 2, 3])
+        flow = tfb.Chain([tfb.Sigmoid(), *reversed(couplings)])
+        u, log_det = flow.forward(epsilon), flow.forward_log_det_jacobian(epsilon, 3)
+        return _add(images, u, num_bins), log_p - log_det
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_couplings": self.num_couplings,
+            "filters": self.filters,
+            "num_blocks": self.num_blocks,
+            "seed": self.seed,
+        }
+
+
+def get(identifier, seed=None, dtype=None):
+    """The dequantization that "uniform" or "variational" names; one that is given already, as it is.
+
+    Args:
+      identifier: "uniform", "variational" (with its default sizes), or a `keras.layers.Layer` of the form of
+        `UniformDequantization`.
+      seed: int or None, of the networks' initialization.
+      dtype: Keras dtype policy of the networks.
+
+    Raises:
+      ValueError: for another name.
+    """
+    if isinstance(identifier, keras.layers.Layer):
+        return identifier
+    if identifier == "uniform":
+        return UniformDequantization(name="dequantization")
+    if identifier == "variational":
+        return VariationalDequantization(seed=seed, dtype=dtype, name="dequantization")
+    raise ValueError(f'dequantization must be "uniform", "variational" or a Keras layer; got {identifier!r}')
+
+
+def _noise(images, seed):
+    """U[0, 1) in float32, in steps of 2^−24: a random multiply-add hash of the pixels of each image."""
     shape = tf.shape(images)
     pixels = tf.cast(tf.reshape(images, [shape[0], -1]), tf.uint64)
     coefficients = tf.random.stateless_uniform(
@@ -29,6 +163,9 @@ def uniform(images, num_bins, seed):
     weight, multiplier, offset = tf.unstack(coefficients)
     digest = tf.reduce_sum(pixels * weight, axis=1, keepdims=True)  # arithmetic modulo 2^64
     bits = tf.bitwise.right_shift(digest * multiplier + offset, tf.constant(40, tf.uint64))
-    noise = tf.cast(bits, tf.float32) * 2.0**-24
+    return tf.ensure_shape(tf.reshape(tf.cast(bits, tf.float32) * 2.0**-24, shape), images.shape)
+
+
+def _add(images, noise, num_bins):
     below_one = 1 - num_bins * 2.0**-24  # the largest noise that rounding does not carry into the next bin
-    return tf.cast(images, tf.float32) + tf.reshape(tf.minimum(noise, below_one), shape)
+    return tf.cast(images, tf.float32) + tf.minimum(tf.cast(noise, tf.float32), below_one)

@@ -21,7 +21,7 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
 
     Args:
       model: `FlowModel`.
-      data: as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches.
+      data: as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches; of a conditional flow `(x, y)`.
       num_draws: K, a positive int; 1 for continuous data.
       batch_moments: whether batch norm uses each batch's own moments, as in training, instead of the moving ones. Then
         a last batch that is smaller is filled up from the first. The moving moments stay as they are.
@@ -42,17 +42,17 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
         raise ValueError(f"num_draws must be {allowed}; got {num_draws!r}")
 
     @tf.function(reduce_retracing=True)
-    def with_batch_moments(x, draw):
-        return model(x, training=True, draw=draw)
+    def with_batch_moments(x, context, draw):
+        return model(x, context, training=True, draw=draw)
 
     result, first = [], None
     with _restored(_moments(model) if batch_moments else []):
-        for x in model.batches(data, batch_size):
-            size, first = x.shape[0], x if first is None else first
-            if batch_moments and size < first.shape[0]:
-                x = tf.concat([x, first], axis=0)[: first.shape[0]]
+        for batch in model.batches(data, batch_size):
+            size, first = batch[0].shape[0], first or batch
+            if batch_moments and size < first[0].shape[0]:
+                batch = [_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True)]
             nats = with_batch_moments if batch_moments else model.log_likelihood
-            draws = [tf.cast(nats(x, tf.constant(draw, tf.int64)), tf.float64) for draw in range(num_draws)]
+            draws = [tf.cast(nats(*batch, tf.constant(draw, tf.int64)), tf.float64) for draw in range(num_draws)]
             result.append(tf.reduce_logsumexp(draws, axis=0)[:size] - math.log(num_draws))
     return np.concatenate(result)
 
@@ -100,12 +100,14 @@ def recalibrate(model, data, batch_size=200):
         with _only_learning(learning, _moments(model)):
 
             @tf.function(reduce_retracing=True)
-            def learn(x):
-                model(x, training=True, draw=0)  # its result is not used, so that the coarser scales do not run
+            def learn(x, context):
+                model(
+                    x, context, training=True, draw=0
+                )  # its result is not used, so that the coarser scales do not run
 
             count, sums = 0, [0.0] * len(learning)
-            for x in model.batches(data, batch_size):
-                learn(x)
+            for x, context in model.batches(data, batch_size):
+                learn(x, context)
                 count += x.shape[0]
                 for i, moments in enumerate(learning):  # they hold the batch's
                     mean, variance = (weight.numpy().astype(np.float64) for weight in (moments.mean, moments.variance))
@@ -114,6 +116,11 @@ def recalibrate(model, data, batch_size=200):
             mean, square = total / count
             moments.mean.assign(mean)
             moments.variance.assign(square - mean**2)
+
+
+def _filled_up(batch, first):
+    """A batch filled up from the first one to its size; None for the contexts of a flow without."""
+    return None if batch is None else tf.concat([batch, first], axis=0)[: first.shape[0]]
 
 
 def _moments(model):

@@ -1,18 +1,22 @@
 """`FlowModel`: where Keras meets TFP. Keras's fit, evaluate, predict and save over a TFP distribution."""
 
 import contextlib
+import itertools
 import math
 import os
 import pathlib
 import re
+import types
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_realnvp import dequantization
+from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp.bijectors import FusedBijector
+from tfp_realnvp.networks import Given
+from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import draw_seed, register
 from tfp_realnvp.optimizers import Adam
 
@@ -28,22 +32,32 @@ class FlowModel(keras.Model):
     density a bound on the probability of the discrete image:
 
     ```none
-    loss = E[−log p(x + u)] nats an event,    bits_per_dim = loss / (D log 2)
+    loss = E[−log p(x + u) + log q(u)] nats an event,    bits_per_dim = loss / (D log 2)
     ```
 
     so that a uniform model scores exactly log2(num_bins) bits/dim. For vectors the data are continuous and
     `bits_per_dim` is that of the density.
 
+    A conditional flow, p(x | class) or p(x | context), is a function of the context: `given(context)` is its
+    distribution, and `fit`, `evaluate` and `predict` take the labels or contexts as Keras takes labels, as `y`.
+
     Args:
       distribution: `tfd.Distribution` over pixel values in [0, num_bins), or over vectors; for `encode`, `decode` and
-        `bijector` a `tfd.TransformedDistribution`. Its networks are found and become this model's.
+        `bijector` a `tfd.TransformedDistribution`. Its networks are found and become this model's. Of a conditional
+        flow a function of the context, a float tensor [batch, size] (of classes: one-hot), that makes the distribution
+        of batch shape [batch] from networks that it does not make anew (see `networks.Given`).
       num_bins: number of pixel levels, or None for continuous data. "auto": 256 for events of rank 3, None otherwise.
       seed: int, the seed of the dequantization noise; None draws one.
+      dequantization: "uniform", "variational", or a layer from `dequantization`; what `fit`, `evaluate` and `predict`
+        add to pixel levels, its log q part of the bound.
+      num_classes: number of classes, for a flow conditioned on one; the contexts are then labels, ints.
+      context_size: size of the vector that the flow is conditioned on.
+      networks: Keras layers that the distribution uses otherwise than in its bijectors, so that they are trained.
       name: as for `keras.Model`.
 
     Raises:
       ValueError: where the distribution has trainable variables that are no Keras network's (Keras would not train
-        them), or a batch shape, or an event shape that is not known.
+        them), or a batch shape, or an event shape that is not known; for both `num_classes` and `context_size`.
 
     Example:
 
@@ -56,31 +70,52 @@ class FlowModel(keras.Model):
     ```
     """
 
-    def __init__(self, distribution, num_bins="auto", seed=None, **kwargs):
+    def __init__(
+        self,
+        distribution,
+        num_bins="auto",
+        seed=None,
+        dequantization="uniform",
+        num_classes=None,
+        context_size=None,
+        networks=(),
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
-        self._event_shape = _checked_event_shape(distribution)
+        _check_context_arguments(num_classes, context_size)
+        self.num_classes, self.context_size = num_classes, num_classes or context_size
+        self._distribution = distribution
+        example = distribution
+        if self.context_size:
+            example = distribution(tf.zeros([1, self.context_size], self.variable_dtype))
+        self._event_shape = _checked_event_shape(example, batch_rank=1 if self.context_size else 0)
+        self._event_dtype = example.dtype
         if num_bins == "auto":
             num_bins = 256 if len(self._event_shape) == 3 else None
         if num_bins is not None and (not isinstance(num_bins, int) or not 1 <= num_bins <= 65536):
             raise ValueError(f"num_bins must be None or an int from 1 to 65536; got {num_bins!r}")
         self.num_bins = num_bins
         self.seed = draw_seed(seed)
-        self._distribution = distribution
+        self.dequantization = None
+        if num_bins is not None:
+            self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
+            self.dequantization.build((None, *self._event_shape))
         self._nats = keras.metrics.Mean("loss", dtype="float64")
-        networks = find_networks(distribution)
+        found = find_networks(example)
+        networks = found + [network for network in networks if not any(network is other for other in found)]
         if not all(network.built for network in networks):
-            distribution.log_prob(tf.zeros([1, *self._event_shape], distribution.dtype))
+            example.log_prob(tf.zeros([1, *self._event_shape], example.dtype))
         self.networks = networks
         own = {id(weight.value) for weight in self.weights}
-        self._refuse_untrained([v for v in distribution.trainable_variables if id(v) not in own])
+        self._refuse_untrained([v for v in example.trainable_variables if id(v) not in own])
         self.built = True
         # One graph for batches of every size, not inlined where their size is known: another would round differently.
+        specs = [tf.TensorSpec([None, *self._event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
+        if self.context_size:
+            specs.append(tf.TensorSpec([None] if num_classes else [None, context_size], self._context_dtype))
         self._inference = tf.function(
-            lambda x, draw: self(x, training=False, draw=draw),
-            input_signature=[
-                tf.TensorSpec([None, *self._event_shape], distribution.dtype),
-                tf.TensorSpec([], tf.int64),
-            ],
+            lambda x, draw, context=None: self(x, context, training=False, draw=draw),
+            input_signature=specs,
             experimental_attributes={"_noinline": True},
         )
 
@@ -88,18 +123,55 @@ class FlowModel(keras.Model):
 
     @property
     def distribution(self):
-        """The `tfd.Distribution` over pixel values in [0, num_bins) or over vectors."""
+        """The `tfd.Distribution` over pixel values in [0, num_bins) or over vectors; of a flow without a context."""
+        if self.context_size:
+            raise ValueError("the flow is conditional: its distribution is given(context)")
         return self._distribution
+
+    def given(self, context):
+        """The distribution of a conditional flow, p(x | context).
+
+        Args:
+          context: labels, ints of shape [...], or vectors of shape [..., context_size].
+
+        Returns:
+          `tfd.Distribution` over pixel values in [0, num_bins) or over vectors, of batch shape [...].
+
+        Raises:
+          ValueError: for a flow without a context, or labels or vectors that do not fit it.
+
+        Example: `model.given([3, 5]).sample()` has shape [2] + event_shape: a three and a five.
+        """
+        if not self.context_size:
+            raise ValueError(f"context must be left out: the flow is not conditional; got {context!r}")
+        context = tf.cast(tf.convert_to_tensor(context), self._context_dtype)
+        if not self.num_classes and context.shape[-1] != self.context_size:
+            raise ValueError(f"context must have shape [..., {self.context_size}]; got {tuple(context.shape)}")
+        if self.num_classes:
+            message = f"y must hold labels from 0 to {self.num_classes - 1}"
+            with _value_errors():
+                in_range = tf.reduce_all((context >= 0) & (context < self.num_classes))
+                with tf.control_dependencies([tf.debugging.assert_equal(in_range, True, message)]):
+                    context = tf.one_hot(context, self.num_classes, dtype=self.variable_dtype)
+        return self._distribution(context)
+
+    def _flow(self, context):
+        """The distribution with the context in it, if there is one."""
+        return self.given(context) if self.context_size else self._distribution
+
+    @property
+    def _context_dtype(self):
+        return tf.int64 if self.num_classes else tf.as_dtype(self.variable_dtype)
 
     @property
     def bijector(self):
-        """The `tfb.Bijector` of the flow, forward: latent → data."""
-        return getattr(self._distribution, "bijector", tfb.Identity())
+        """The `tfb.Bijector` of the flow, forward: latent → data; of a flow without a context."""
+        return getattr(self.distribution, "bijector", tfb.Identity())
 
     @property
     def base_distribution(self):
         """The `tfd.Distribution` of the latents."""
-        return self._distribution.distribution if hasattr(self._distribution, "bijector") else self._distribution
+        return getattr(self.distribution, "distribution", self.distribution)
 
     @property
     def event_shape(self):
@@ -151,31 +223,74 @@ class FlowModel(keras.Model):
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)
 
-    def call(self, inputs, training=False, draw=None):
+    def call(self, inputs, context=None, training=False, draw=None):
         """The log-likelihood in nats of each image (with its noise) or vector: a tensor of shape [batch].
 
-        `draw`, an int of 0 or more, tells an evaluation's draws of the noise apart; an image has the same noise at the
-        same draw. Without it training draws new noise at each step, and evaluation is at draw 0.
+        `context` holds the labels or vectors of a conditional flow. `draw`, an int of 0 or more, tells an evaluation's
+        draws of the noise apart; an image has the same noise at the same draw. Without it training draws new noise at
+        each step, and evaluation is at draw 0.
         """
-        x = self._checked_event(inputs)
+        x, log_q = self._checked_event(inputs), 0.0
         if self.num_bins is not None:
             in_step = training and self.compiled and draw is None
             step = self.optimizer.iterations.value if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
             seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
-            x = dequantization.uniform(x, self.num_bins, seed)
-        return self._distribution.log_prob(tf.cast(tf.identity(x), self._distribution.dtype))
+            x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
+        log_p = self._flow(context).log_prob(tf.cast(tf.identity(x), self._event_dtype))
+        return log_p - tf.cast(log_q, log_p.dtype)
 
-    def log_likelihood(self, inputs, draw=0):
+    def log_likelihood(self, inputs, context=None, draw=0):
         """The log-likelihood in nats of a batch at a draw of the noise (see `call`): a tensor of shape [batch]."""
-        x = tf.cast(_event(inputs), self._distribution.dtype)
-        draw = tf.constant(draw, tf.int64)
-        return self(x, training=False, draw=draw) if self.run_eagerly else self._inference(x, draw)
+        x, draw = tf.cast(_event(inputs), self._event_dtype), tf.constant(draw, tf.int64)
+        context = [tf.cast(context, self._context_dtype)] if self.context_size else []
+        if self.run_eagerly:
+            return self(x, *context, training=False, draw=draw)
+        return self._inference(x, draw, *context)
+
+    def initialize(self, x, y=None):
+        """Data-dependent initialization: sets every `ActNorm` that is not initialized yet from a batch.
+
+        After it each of them gives channels of mean 0 and variance 1 on this batch. `fit` and `train_on_batch` do it
+        by themselves with their first batch; a flow without `ActNorm` stays as it is.
+
+        Args:
+          x, y: a batch, as for `train_on_batch`, or `(x, y)` or a TFDS dictionary as `x`.
+
+        Raises:
+          ValueError: as for `fit`.
+
+        References: arXiv 1807.03039, section 3.1.
+        """
+        if self._is_uninitialized():
+            self._check_data("x", x, y)
+            x, context = self._unpack((x, y))
+            with self.distribute_strategy.scope(), initializing(), _value_errors():
+                self(x, context)
+
+    def _is_uninitialized(self):
+        return any(uninitialized(network) for network in self.networks)
+
+    def _initialize_from(self, x, y, batch_size):
+        """`initialize` by the first batch of what `fit` is given; returns what is to be fitted."""
+        batch = x, y
+        if isinstance(x, types.GeneratorType):
+            batch = next(x)
+            x = (each for each in itertools.chain([batch], x))
+        elif isinstance(x, tf.data.Dataset):
+            batch = next(iter(x.take(1)))
+        elif isinstance(x, keras.utils.PyDataset):
+            batch = x[0]
+        else:
+            events, context = self._unpack(batch)
+            chosen = np.random.default_rng(self.seed).permutation(len(events))[:batch_size]
+            batch = (np.asarray(events)[chosen], None if context is None else np.asarray(context)[chosen])
+        self.initialize(*batch[:2] if isinstance(batch, tuple) else [batch])
+        return x
 
     def train_step(self, data):
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        x = _event(x)
+        x, context = self._unpack(data)
         with tf.GradientTape() as tape:
-            nats = -self(x, training=True)
+            nats = -self(x, context, training=True)
             loss = tf.reduce_mean(nats) + tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
             # Keras sums the gradients of the replicas.
             loss = self.optimizer.scale_loss(loss) / tf.distribute.get_strategy().num_replicas_in_sync
@@ -188,13 +303,11 @@ class FlowModel(keras.Model):
         return self.get_metrics_result()
 
     def test_step(self, data):
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        self._nats.update_state(-self(_event(x), training=False))
+        self._nats.update_state(-self(*self._unpack(data), training=False))
         return self.get_metrics_result()
 
     def predict_step(self, data):
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.log_likelihood(x)
+        return self.log_likelihood(*self._unpack(data))
 
     @property
     def metrics(self):
@@ -211,17 +324,22 @@ class FlowModel(keras.Model):
 
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
-            `tf.data.Dataset` of batches of them, or either as TFDS dictionaries holding "image".
-          y: ignored, for data sets that come with labels.
+            `tf.data.Dataset` of batches of them or of `(x, y)`, or either as TFDS dictionaries holding "image" and,
+            for a class-conditional flow, "label". Of vectors also a pandas DataFrame.
+          y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
           validation_data: as `x`, or a tuple that begins with it.
           **kwargs: as for `keras.Model.fit`.
 
         Raises:
-          ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, or no data.
+          ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, no data, or labels or
+            contexts that are missing or wrong.
         """
-        self._check_data("x", x)
+        self._check_data("x", x, y)
         if validation_data is not None:
             self._check_data("validation_data", validation_data)
+        x, y = _array(x), _array(y)
+        if self._is_uninitialized():
+            x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # as it is in any case; True makes Keras warn
         with _value_errors():
@@ -233,37 +351,93 @@ class FlowModel(keras.Model):
     def evaluate(self, x=None, y=None, **kwargs):
         """Keras's `evaluate`: {"loss": nats, "bits_per_dim": ...} with `return_dict=True`; data as for `fit`."""
         if not kwargs.get("_use_cached_eval_dataset"):
-            self._check_data("x", x)
+            self._check_data("x", x, y)
         with _value_errors():
-            logs = super().evaluate(x, y, **kwargs)
+            logs = super().evaluate(_array(x), _array(y), **kwargs)
         if not int(self._nats.count):
             raise ValueError("x must not be empty; got a data set without batches")
         return logs
 
-    def predict(self, x, **kwargs):
+    def predict(self, x, y=None, **kwargs):
         """Keras's `predict`: the log-likelihood in nats of each image or vector, [N]; data as for `fit`."""
-        self._check_data("x", x)
+        self._check_data("x", x, y)
         with _value_errors():
-            return super().predict(x, **kwargs)
+            return super().predict(_array(x) if y is None else (_array(x), _array(y)), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
         """Keras's `train_on_batch`; data as for `fit`."""
-        self._check_data("x", x)
+        self._check_data("x", x, y)
+        x, y = _array(x), _array(y)
+        self.initialize(x, y)
         with _value_errors():
             return super().train_on_batch(x, y, **kwargs)
 
     def batches(self, data, batch_size=256):
-        """Checks `data`, as for `fit`, and yields its images or vectors as tensors of shape [batch] + event_shape."""
+        """Checks `data`, as for `fit`, and yields it in tensors.
+
+        Args:
+          data: as `x` for `fit`, or `(x, y)`.
+          batch_size: how many at a time, where `data` is no data set.
+
+        Yields:
+          `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.
+        """
         self._check_data("data", data)
         if not isinstance(data, tf.data.Dataset):
-            data = tf.data.Dataset.from_tensor_slices(_event(data)).batch(batch_size)
+            x, context = self._unpack(data)
+            data = tf.data.Dataset.from_tensor_slices(x if context is None else (x, context)).batch(batch_size)
         with _value_errors():
             for batch in data:
-                yield _event(keras.utils.unpack_x_y_sample_weight(batch)[0])
+                yield self._unpack(batch)
+
+    # Classes.
+
+    def class_probabilities(self, images, batch_size=64):
+        """Bayes' rule over the classes of a class-conditional flow, each as likely as the others beforehand.
+
+        ```none
+        P(class | x) = p(x | class) / Σ p(x | other class)
+        ```
+
+        All classes of a batch of images are evaluated in one pass, with the same noise.
+
+        Args:
+          images: as for `fit`, without data sets.
+          batch_size: how many at a time.
+
+        Returns:
+          float array [N, num_classes].
+
+        Raises:
+          ValueError: for a flow that is not class-conditional, or images that do not fit it.
+        """
+        if not self.num_classes:
+            raise ValueError("num_classes must be given to a flow for it to classify; got None")
+        images = self._checked_array("images", images)
+        return _in_batches(self._class_probabilities, batch_size, images)
+
+    def classify(self, images, batch_size=64):
+        """The most likely class of each image: int array [N]; see `class_probabilities`."""
+        return np.argmax(self.class_probabilities(images, batch_size), axis=-1)
+
+    @tf.function(reduce_retracing=True)
+    def _class_probabilities(self, images):
+        every = tf.tile(tf.range(self.num_classes), tf.shape(images)[:1])
+        nats = self(tf.repeat(images, self.num_classes, axis=0), every, training=False)
+        return tf.nn.softmax(tf.reshape(nats, [-1, self.num_classes]))
 
     # Sampling and the latent space.
 
-    def sample(self, num_samples, temperature=1.0, seed=None, batch_size=256, image_size=None):
+    def sample(
+        self,
+        num_samples,
+        temperature=1.0,
+        seed=None,
+        batch_size=256,
+        image_size=None,
+        labels=None,
+        context=None,
+    ):
         """Draws images or vectors.
 
         Args:
@@ -273,12 +447,15 @@ class FlowModel(keras.Model):
           batch_size: how many are decoded at a time.
           image_size: (height, width) of the images, where other than in training: for flows that are fully
             convolutional, such as `RealNVP`, over latents that are independent and equally distributed.
+          labels: the classes of a class-conditional flow, an int or ints [num_samples]; None draws them.
+          context: the context of a flow that is conditioned on a vector, [context_size] or [num_samples, context_size].
 
         Returns:
           Array of shape [num_samples] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for a `num_samples` below 1, a `temperature` below 0, or an `image_size` the flow cannot draw.
+          ValueError: for a `num_samples` below 1, a `temperature` below 0, an `image_size` the flow cannot draw, or
+            `labels` or a `context` that do not fit it.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
@@ -286,22 +463,42 @@ class FlowModel(keras.Model):
             raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
         if not (np.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
-        seed, base = draw_seed(seed), self.base_distribution
+        seed, contexts = draw_seed(seed), []
+        if self.num_classes and labels is None:
+            labels = np.random.default_rng(seed).integers(self.num_classes, size=num_samples)
+        if self.context_size or labels is not None or context is not None:
+            contexts = [self._repeated_context(labels, context, num_samples)]
+        base = getattr(self._flow(*contexts or [None]), "distribution", self._distribution)
         if image_size is not None:
             if not isinstance(base, tfd.Sample) or len(self._event_shape) != 3:
                 raise ValueError(f"image_size must be None for a flow without independent latents; got {image_size}")
             base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
-        z = base.sample(num_samples, seed=tf.constant([seed, 0]))
+        z = base.sample([] if contexts else num_samples, seed=tf.constant([seed, 0]))
         if temperature != 1:
             mean = base.mean()
             z = mean + temperature * (z - mean)
-        return _in_batches(self._decode, z, batch_size)
+        return _in_batches(self._decode, batch_size, z, *contexts)
 
-    def encode(self, images, batch_size=256):
+    def _repeated_context(self, labels, context, num_samples):
+        """The checked labels or contexts of `num_samples` samples, as an array."""
+        name, other = ("labels", "context") if self.num_classes else ("context", "labels")
+        given = {"labels": labels, "context": context}
+        if not self.context_size or given[other] is not None:
+            raise ValueError(f"{other if self.context_size else 'labels and context'} must be None for this flow")
+        if given[name] is None:
+            raise ValueError(f"{name} must be given for a conditional flow; got None")
+        shape = (num_samples,) if self.num_classes else (num_samples, self.context_size)
+        value = np.asarray(given[name])
+        if value.shape not in (shape, shape[1:]):
+            raise ValueError(f"{name} must have shape {shape[1:]} or {shape}; got {value.shape}")
+        return self._checked_context(name, np.broadcast_to(value, shape))
+
+    def encode(self, images, context=None, batch_size=256):
         """The latents of images (each pixel at the middle of its bin) or vectors.
 
         Args:
           images: as for `fit`, without data sets.
+          context: the labels or contexts of a conditional flow, [N, ...].
           batch_size: how many are encoded at a time.
 
         Returns:
@@ -310,15 +507,15 @@ class FlowModel(keras.Model):
         Raises:
           ValueError: as for `fit`.
         """
-        images = _event(images)
-        self._check_data("images", images)
-        return _in_batches(self._encode, images, batch_size)
+        images = self._checked_array("images", images)
+        return _in_batches(self._encode, batch_size, images, *self._contexts(context, len(images)))
 
-    def decode(self, z, batch_size=256):
+    def decode(self, z, context=None, batch_size=256):
         """The images or vectors of latents: the inverse of `encode`.
 
         Args:
           z: latents, of shape [N] + event_shape.
+          context: the labels or contexts of a conditional flow, [N, ...].
           batch_size: how many are decoded at a time.
 
         Returns:
@@ -327,16 +524,17 @@ class FlowModel(keras.Model):
         Raises:
           ValueError: for another shape of `z`, or NaN.
         """
-        return _in_batches(self._decode, self._check_latents(z), batch_size)
+        z = self._check_latents(z)
+        return _in_batches(self._decode, batch_size, z, *self._contexts(context, len(z)))
 
     @tf.function(reduce_retracing=True)
-    def _encode(self, images):
-        x = tf.cast(images, self._distribution.dtype)
-        return self.bijector.inverse(x if self.num_bins is None else x + 0.5)
+    def _encode(self, images, context=None):
+        x = tf.cast(images, self._event_dtype)
+        return self._flow(context).bijector.inverse(x if self.num_bins is None else x + 0.5)
 
     @tf.function(reduce_retracing=True)
-    def _decode(self, z):
-        x = self.bijector.forward(z)
+    def _decode(self, z, context=None):
+        x = self._flow(context).bijector.forward(z)
         if self.num_bins is None:
             return x
         levels = tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1)
@@ -394,15 +592,42 @@ class FlowModel(keras.Model):
         with tf.control_dependencies([check for check in checks if check is not None]):
             return tf.identity(x)
 
-    def _check_data(self, argument, data):
-        """What can be known of `data` before it is read: shapes, and, of arrays, the values too."""
-        if isinstance(data, tuple):
-            data = data[0]
+    def _unpack(self, data):
+        """The events and the contexts (None for a flow without) of what Keras hands to a step: x, (x, y), or a dict."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(x, tuple):  # from `predict`, whose data have no y of their own
+            x, y = x[:2]
+        if y is None and isinstance(x, dict):
+            y = x.get("label")
+        if not self.context_size:
+            return _event(x), None
+        if y is None:
+            raise ValueError(f"y must hold the {self._contexts_are}; got none")
+        return _event(x), tf.cast(y, self._context_dtype) if tf.is_tensor(y) else _array(y)
+
+    @property
+    def _contexts_are(self):
+        if self.num_classes:
+            return f"labels of a class-conditional flow, ints from 0 to {self.num_classes - 1}"
+        return f"contexts of a conditional flow, vectors of size {self.context_size}"
+
+    def _check_data(self, argument, data, context=None):
+        """What can be known of the data before they are read: shapes, and, of arrays, the values too."""
         if isinstance(data, tf.data.Dataset):
             return self._check_dataset(argument, data)
+        if isinstance(data, types.GeneratorType | keras.utils.PyDataset):
+            return  # checked batch by batch
+        data, context = self._unpack(data if isinstance(data, tuple) else (data, context))
+        self._check_array(argument, data)
+        if self.context_size and len(self._checked_context("y", context)) != len(data):
+            raise ValueError(f"y must have as many entries as {argument}, {len(data)}; got {len(context)}")
+
+    def _checked_array(self, argument, data):
         data = _event(data)
-        if not hasattr(data, "shape"):
-            return  # a generator: checked batch by batch
+        self._check_array(argument, data)
+        return data
+
+    def _check_array(self, argument, data):
         if tuple(data.shape[1:]) != self._event_shape:
             raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {tuple(data.shape)}")
         if not data.shape[0]:
@@ -423,6 +648,34 @@ class FlowModel(keras.Model):
                 f"{values[values != np.floor(values)][0]}"
             )
 
+    def _contexts(self, context, number):
+        """The checked labels or contexts of `number` events, none for a flow without."""
+        if context is None and not self.context_size:
+            return []
+        context = self._checked_context("context", context)
+        if len(context) != number:
+            raise ValueError(f"context must have as many entries as there are events, {number}; got {len(context)}")
+        return [context]
+
+    def _checked_context(self, argument, context):
+        """Labels [N] or contexts [N, context_size] as an array."""
+        if not self.context_size:
+            raise ValueError(f"{argument} must be None for a flow that is not conditional; got {context!r}")
+        if context is None:
+            raise ValueError(f"{argument} must hold the {self._contexts_are}; got None")
+        values = np.asarray(_array(context))
+        shape = () if self.num_classes else (self.context_size,)
+        if values.shape[1:] != shape or not values.ndim:
+            raise ValueError(f"{argument} must have shape [N] + {shape}; got {values.shape}")
+        if self.num_classes and (values.dtype.kind not in "ui" or values.min() < 0 or values.max() >= self.num_classes):
+            raise ValueError(
+                f"{argument} must hold the {self._contexts_are}; got {values.dtype} from {values.min()} to "
+                f"{values.max()}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"{argument} must be finite; got NaN or infinity")
+        return values.astype(self._context_dtype.as_numpy_dtype)
+
     def _check_dataset(self, argument, dataset):
         spec = dataset.element_spec
         shape = _event(spec[0] if isinstance(spec, tuple) else spec).shape
@@ -437,39 +690,56 @@ class FlowModel(keras.Model):
             raise ValueError(f"z must have shape [N] + {self._event_shape}; got {tuple(z.shape)}")
         if np.isnan(z).any():
             raise ValueError("z must not hold NaN")
-        return z.astype(self._distribution.dtype.as_numpy_dtype)
+        return z.astype(self._event_dtype.as_numpy_dtype)
 
 
 def find_networks(distribution):
     """The Keras layers that the distribution's bijectors call, each once, in the order the bijectors were made in."""
     modules = (distribution, *distribution.submodules)
     bijectors = sorted((m for m in modules if isinstance(m, FusedBijector)), key=lambda bijector: bijector.number)
-    layers = (network for b in bijectors for network in b.networks if isinstance(network, keras.layers.Layer))
-    return list({id(layer): layer for layer in layers}.values())
+    networks = (n.network if isinstance(n, Given) else n for b in bijectors for n in b.networks)
+    return list({id(n): n for n in networks if isinstance(n, keras.layers.Layer)}.values())
 
 
-def _checked_event_shape(distribution):
+def _check_context_arguments(num_classes, context_size):
+    if num_classes is not None and context_size is not None:
+        raise ValueError(f"num_classes and context_size exclude each other; got {num_classes} and {context_size}")
+    for name, value in dict(num_classes=num_classes, context_size=context_size).items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be None or a positive int; got {value!r}")
+
+
+def _checked_event_shape(distribution, batch_rank):
     if not distribution.event_shape.is_fully_defined():
         raise ValueError(f"distribution must have a known event shape; got {distribution.event_shape}")
-    if distribution.batch_shape.rank:
+    if distribution.batch_shape.rank != batch_rank:
         raise ValueError(
-            f"distribution must have no batch shape; got {distribution.batch_shape}. "
-            "tfd.Independent or tfd.Sample make it part of the event"
+            f"distribution must have {'the context' if batch_rank else 'no'}{'’s' * batch_rank} batch shape; got "
+            f"{distribution.batch_shape}. tfd.Independent or tfd.Sample make it part of the event, tfd.BatchBroadcast "
+            "gives one"
         )
     return tuple(distribution.event_shape)
 
 
 def _event(data):
-    """The images of a TFDS dictionary; anything else as it is."""
+    """The images of a TFDS dictionary; anything else as it is, of what is no tensor an array."""
     if isinstance(data, dict):
         if "image" not in data:
             raise ValueError(f'a dictionary of data must hold "image"; got the keys {sorted(data)}')
         return data["image"]
+    return _array(data)
+
+
+def _array(data):
+    """Lists and pandas's frames as arrays."""
+    if hasattr(data, "to_numpy"):
+        return data.to_numpy()
     return np.asarray(data) if isinstance(data, list) else data
 
 
-def _in_batches(function, x, batch_size):
-    return np.concatenate([function(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
+def _in_batches(function, batch_size, *arrays):
+    slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
+    return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
 
 
 @contextlib.contextmanager
@@ -478,7 +748,7 @@ def _value_errors():
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        message = re.search(r"x must .*?(?=\]|$|\n| : Tensor)", error.message)
+        message = re.search(r"[xy] must .*?(?=\]|$|\n| : Tensor)", error.message)
         if message is None:
             raise
         raise ValueError(message.group()) from None

@@ -1,7 +1,8 @@
-"""Adam whose update is one TensorFlow operation a variable."""
+"""Adam whose update is one TensorFlow operation a variable, and a learning rate that warms up."""
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from tfp_realnvp.networks.layers import register
 
@@ -44,3 +45,40 @@ class Adam(keras.optimizers.Adam):
             epsilon=cast(self.epsilon),
             grad=cast(gradient),
         )
+
+
+@register
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins late, with a linear warm-up to its first value before.
+
+    ```none
+    rate(step) = min(step / warmup_steps, 1) · schedule(max(step − start, 0))
+    ```
+
+    Args:
+      schedule: `keras.optimizers.schedules.LearningRateSchedule`.
+      warmup_steps: int; 0 for no warm-up.
+      start: int, the step that is the schedule's first: its first value is held until then.
+
+    Raises:
+      ValueError: for negative `warmup_steps`, or a `start` before their end.
+
+    Example: `Adam(WarmUp(keras.optimizers.schedules.CosineDecay(1e-3, 9000), warmup_steps=100, start=1000))`
+    """
+
+    def __init__(self, schedule, warmup_steps=0, start=0):
+        if not 0 <= warmup_steps <= start:
+            raise ValueError(f"warmup_steps must be from 0 to start; got warmup_steps={warmup_steps} and start={start}")
+        self.schedule, self.warmup_steps, self.start = schedule, warmup_steps, start
+
+    def __call__(self, step):
+        rate = self.schedule(ops.maximum(step - self.start, 0))
+        return rate * ops.minimum(ops.cast(step, rate.dtype) / self.warmup_steps, 1) if self.warmup_steps else rate
+
+    def get_config(self):
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "warmup_steps": self.warmup_steps, "start": self.start}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})

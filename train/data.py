@@ -1,13 +1,15 @@
-"""Data set name → `tf.data` of images (or vectors)."""
+"""Data set name → `tf.data` of images (or vectors), with the labels (or vectors) that a flow is conditioned on."""
 
 import dataclasses
+import functools
 import pathlib
 
 import keras
 import numpy as np
-import sklearn.datasets
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+from train import toy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,24 +18,30 @@ class Examples:
 
     Attributes:
       dataset: `tf.data.Dataset` of single events, unbatched: uint8 images, or float32 vectors. Images may be larger
-        than `event_shape` and of several sizes: the batches hold crops of them.
+        than `event_shape` and of several sizes: the batches hold crops of them. Where `config.conditional`, tuples of
+        an event and its context: an int label, or a float32 vector.
       event_shape: tuple of ints, the shape of an event in a batch.
       num_bins: number of pixel levels, None for continuous data.
       size: number of examples.
+      num_classes: number of classes where the contexts are labels, otherwise None.
+      context_size: size of the contexts where they are vectors, otherwise None.
     """
 
     dataset: tf.data.Dataset
     event_shape: tuple
     num_bins: int | None
     size: int
+    num_classes: int | None = None
+    context_size: int | None = None
 
 
 def load(config, split, data_dir=None):
     """The examples of a split, preprocessed.
 
     Args:
-      config: the run's config; its `dataset` is "digits", "moons", "folder" or the name of a TFDS data set, whose
+      config: the run's config; its `dataset` is one of `toy.SETS`, "folder" or the name of a TFDS data set, whose
         images it may cut and resize with `central_crop`, `shorter_side` (with `antialias`) and `crop`, in this order.
+        With `conditional` each event comes with its label, or with the vector that it depends on.
       split: "train", "test", or whatever else the data set has, with TFDS's slices such as "train[:-500]".
       data_dir: folder of TFDS's data sets, or of the pictures of "folder".
 
@@ -41,8 +49,9 @@ def load(config, split, data_dir=None):
       `Examples`.
 
     Raises:
-      ValueError: for an unknown data set or split, a data set that is not on disk and cannot be downloaded, or
-        preprocessing that the images do not allow or that leaves them of several sizes.
+      ValueError: for an unknown data set or split, a data set that is not on disk and cannot be downloaded,
+        preprocessing that the images do not allow or that leaves them of several sizes, or `conditional` with a data
+        set without labels or vectors to condition on.
 
     Example:
       >>> config = default.get_config()
@@ -50,7 +59,7 @@ def load(config, split, data_dir=None):
       >>> load(config, "validation").event_shape
       (64, 64, 3)
     """
-    loaders = {"digits": _digits, "moons": _moons, "folder": _folder}
+    loaders = {**dict.fromkeys(toy.SETS, _toy), "folder": _folder}
     for name in ("central_crop", "shorter_side", "crop"):
         if config[name] < 0:
             raise ValueError(f"{name} must not be negative; got {config[name]}")
@@ -76,7 +85,8 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
       shift: the probability of moving an image by up to a pixel in each direction; what is uncovered is 0.
 
     Returns:
-      `tf.data.Dataset` of tensors [batch_size] + event_shape; images that are larger are cropped at random.
+      `tf.data.Dataset` of tensors [batch_size] + event_shape, or of tuples of them and their contexts; images that are
+      larger are cropped at random.
 
     Raises:
       ValueError: for `flip` or `shift` with vectors.
@@ -86,7 +96,8 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
             f"flip and shift must be off for vectors; got {flip} and {shift} for events of shape {examples.event_shape}"
         )
     single = examples.dataset
-    num_bytes = next(single.as_numpy_iterator()).nbytes  # of the first, which stands for all where sizes differ
+    first = next(single.as_numpy_iterator())  # which stands for all where sizes differ
+    num_bytes = sum(array.nbytes for array in tf.nest.flatten(first))
     if examples.size * num_bytes < 2**30:
         single = single.cache()
     buffer_size = min(examples.size, 2**16, 1 + 2**29 // num_bytes)
@@ -105,7 +116,10 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
             image = tf.where(is_moved, moved, image)
         return image
 
-    return single.map(augmented, tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    single = single.map(
+        lambda number, example: _with_event(functools.partial(augmented, number), example), tf.data.AUTOTUNE
+    )
+    return single.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(examples, batch_size):
@@ -116,11 +130,13 @@ def evaluation_batches(examples, batch_size):
       batch_size: int.
 
     Returns:
-      `tf.data.Dataset` of tensors [N] + event_shape, N ≤ batch_size; of images that are larger it is the middle.
+      `tf.data.Dataset` of tensors [N] + event_shape, N ≤ batch_size, or of tuples of them and their contexts; of images
+      that are larger it is the middle.
     """
     single = examples.dataset
     if _is_cropped(examples):
-        single = single.map(lambda image: _middle(image, *examples.event_shape[:2]), tf.data.AUTOTUNE)
+        middle = lambda image: _middle(image, *examples.event_shape[:2])
+        single = single.map(lambda *example: _with_event(middle, example), tf.data.AUTOTUNE)
     return single.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
@@ -129,28 +145,29 @@ def steps_per_pass(examples, batch_size):
     return max(examples.size // batch_size, 1)
 
 
-def _digits(config, split, data_dir):
-    """scikit-learn's 1,797 digits of 8×8 pixels and 17 levels, in splits that are the same in every run."""
-    del config, data_dir
-    images = sklearn.datasets.load_digits().images[..., np.newaxis].astype(np.uint8)
-    images = np.random.default_rng(0).permutation(images)
-    return _from_arrays(
-        "digits", {"train": images[:-400], "validation": images[-400:-300], "test": images[-300:]}, split, num_bins=17
-    )
+def without_context(examples):
+    """The same `Examples` as events alone."""
+    events = examples.dataset.map(lambda event, *context: event, tf.data.AUTOTUNE)
+    return dataclasses.replace(examples, dataset=events, num_classes=None, context_size=None)
 
 
-def _moons(config, split, data_dir):
-    """Two interleaved half circles with noise 0.05, drawn anew for each split but the same in every run."""
-    del config, data_dir
-    draw = lambda size, seed: sklearn.datasets.make_moons(size, noise=0.05, random_state=seed)[0].astype(np.float32)
-    return _from_arrays("moons", {"train": draw(20_000, 0), "test": draw(5_000, 1)}, split, num_bins=None)
+def _toy(config, split, data_dir):
+    del data_dir
+    return _from_arrays(config, toy.SETS[config.dataset](), split)
 
 
-def _from_arrays(name, arrays, split, num_bins):
-    parts = _instructions(name, split, {key: len(array) for key, array in arrays.items()})
-    array = np.concatenate([arrays[part.splitname][part.from_ : part.to] for part in parts])
-    dataset = tf.data.Dataset.from_tensor_slices(array)
-    return Examples(dataset, array.shape[1:], num_bins, len(array))
+def _from_arrays(config, arrays, split):
+    has_vectors = arrays.context_size is not None
+    if config.conditional and arrays.num_classes is None and not has_vectors:
+        raise ValueError(f"conditional must be False for dataset={config.dataset}, which has no labels; got True")
+    if has_vectors and not config.conditional:
+        raise ValueError(f"conditional must be True for dataset={config.dataset}, a conditional density; got False")
+    parts = _instructions(config.dataset, split, {name: len(events) for name, (events, *_) in arrays.splits.items()})
+    pieces = [[column[part.from_ : part.to] for column in arrays.splits[part.splitname]] for part in parts]
+    events, *contexts = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    dataset = tf.data.Dataset.from_tensor_slices((events, *contexts) if config.conditional else events)
+    context = {"num_classes": arrays.num_classes, "context_size": arrays.context_size} if config.conditional else {}
+    return Examples(dataset, events.shape[1:], arrays.num_bins, len(events), **context)
 
 
 def _instructions(name, split, sizes):
@@ -170,17 +187,17 @@ def _folder(config, split, data_dir):
     if not data_dir or not root.is_dir():
         raise ValueError(f"data_dir must be the folder of the pictures for dataset=folder; got {data_dir!r}")
     if (root / "train").is_dir() and (root / "test").is_dir():
-        paths = {name: _pictures(root / name) for name in ("train", "test")}
+        train, test = (_pictures(root / name) for name in ("train", "test"))
     else:
         every = _pictures(root)
-        paths = dict(zip(("train", "test"), np.split(every, [len(every) - len(every) // 10]), strict=True))
+        train, test = np.split(every, [len(every) - len(every) // 10])
 
     def read(path):
         channels = 1 if config.grayscale else 3
         image = tf.io.decode_image(tf.io.read_file(path), channels, expand_animations=False)
         return _levels(keras.preprocessing.image.smart_resize(image, config.image_size))
 
-    examples = _from_arrays("folder", paths, split, num_bins=256)
+    examples = _from_arrays(config, toy.Arrays({"train": (train,), "test": (test,)}, num_bins=256), split)
     images = examples.dataset.map(read, tf.data.AUTOTUNE)
     return dataclasses.replace(examples, dataset=images, event_shape=tuple(images.element_spec.shape))
 
@@ -199,11 +216,18 @@ def _tfds(config, split, data_dir):
         builder = tfds.builder(config.dataset, data_dir=data_dir)
     except (ValueError, AssertionError) as error:  # an unknown name or version, or no name at all
         raise ValueError(
-            f"dataset must be digits, moons, folder or the name of a TFDS data set; got {config.dataset!r}"
+            f"dataset must be {', '.join(toy.SETS)}, folder or the name of a TFDS data set; got {config.dataset!r}"
         ) from error
-    if "image" not in builder.info.features:
-        raise ValueError(f'dataset must have an "image" feature; {config.dataset} has {sorted(builder.info.features)}')
-    event_shape = _event_shape(config, builder.info.features["image"].shape)
+    features = builder.info.features
+    if "image" not in features:
+        raise ValueError(f'dataset must have an "image" feature; {config.dataset} has {sorted(features)}')
+    label = features["label"] if config.conditional and "label" in features else None
+    if config.conditional and not isinstance(label, tfds.features.ClassLabel):
+        raise ValueError(
+            f'dataset must have a "label" feature that is a ClassLabel for conditional=True; {config.dataset} has '
+            f"{sorted(features)}"
+        )
+    event_shape = _event_shape(config, features["image"].shape)
     try:
         builder.download_and_prepare()
     except Exception as error:  # TFDS raises whatever its downloader does
@@ -219,8 +243,14 @@ def _tfds(config, split, data_dir):
         raise ValueError(
             f"split must be one of {sorted(builder.info.splits)}, or a slice of them; got {split!r} of {config.dataset}"
         ) from error
-    dataset = dataset.map(lambda example: _prepared(example["image"], config), tf.data.AUTOTUNE)
-    return Examples(dataset, event_shape, 256, int(dataset.cardinality()))
+
+    def read(example):
+        image = _prepared(example["image"], config)
+        return (image, example["label"]) if config.conditional else image
+
+    dataset = dataset.map(read, tf.data.AUTOTUNE)
+    num_classes = label.num_classes if config.conditional else None
+    return Examples(dataset, event_shape, 256, int(dataset.cardinality()), num_classes)
 
 
 def _event_shape(config, shape):
@@ -274,4 +304,11 @@ def _levels(image):
 
 def _is_cropped(examples):
     """Whether the images are still to be cut to `event_shape`."""
-    return tuple(examples.dataset.element_spec.shape) != tuple(examples.event_shape)
+    event, *_ = tf.nest.flatten(examples.dataset.element_spec)
+    return tuple(event.shape) != tuple(examples.event_shape)
+
+
+def _with_event(function, example):
+    """The example, an event alone or with its context, with `function` of the event in place of the event."""
+    event, *context = tf.nest.flatten(example)
+    return (function(event), *context) if context else function(event)

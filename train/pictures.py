@@ -142,20 +142,42 @@ def of_samples(model, num_samples=64, temperature=1.0, seed=0):
     """The picture of samples that fits the model: a grid of images, or a density in the plane.
 
     Returns:
-      uint8 array [height, width, 3], or None for vectors of another size than 2.
+      uint8 array [height, width, 3], or None for vectors of another size than 2, and for a model that is conditioned
+      on vectors.
     """
+    if model.context_size and not model.num_classes:
+        return None
     if len(model.event_shape) == 3:
         return image_grid(model.sample(num_samples, temperature, seed), model.num_bins)
     if model.event_shape == (2,):
         samples = model.sample(2000, temperature, seed)
-        return plane_density(lambda x: model.predict(x, batch_size=len(x), verbose=0), samples)
+        return plane_density(lambda x: _log_prob(model, x), samples)
     return None
+
+
+def of_classes(model, num_samples=10, temperature=1.0, seed=0):
+    """The picture of samples of a model of images that is conditioned on labels: a row of `num_samples` of each class.
+
+    Returns:
+      uint8 array [height, width, 3], or None for a model without classes or of vectors.
+    """
+    if not model.num_classes or len(model.event_shape) != 3:
+        return None
+    labels = np.repeat(np.arange(model.num_classes), num_samples)
+    return image_grid(model.sample(len(labels), temperature, seed, labels=labels), model.num_bins, columns=num_samples)
 
 
 def save(pixels, path):
     """Writes a uint8 array [height, width, 3] as a PNG file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+def _log_prob(model, points):
+    """Nats of points; where the model is conditioned on labels, of their mean density over the labels."""
+    labels = [(np.full(len(points), label),) for label in range(model.num_classes or 0)] or [()]
+    nats = [model.predict(points, *given, batch_size=len(points), verbose=0) for given in labels]
+    return np.logaddexp.reduce(nats, axis=0) - math.log(len(nats))
 
 
 def _rendered(figure):

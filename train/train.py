@@ -14,11 +14,24 @@ import numpy as np
 from absl import logging
 
 import tfp_realnvp as rnvp
+from tfp_realnvp import architectures
 from tfp_realnvp.architectures import official_checkpoint
 from train import callbacks, data, figures, pictures
 from train.configs import default
 
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or a line an epoch
+CONDITIONING = ("num_classes", "context_size")  # what a conditional flow is told of its data
+DECAYS = {  # config.decay ↦ function of the config, the number of steps to decay in, and that of an epoch
+    "cosine": lambda config, steps, _: keras.optimizers.schedules.CosineDecay(
+        config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
+    ),
+    "linear": lambda config, steps, _: keras.optimizers.schedules.PolynomialDecay(
+        config.learning_rate, steps, config.final_learning_rate
+    ),
+    "exponential": lambda config, _, steps_per_epoch: keras.optimizers.schedules.ExponentialDecay(
+        config.learning_rate, steps_per_epoch, config.decay_rate, staircase=True
+    ),
+}
 
 
 def train_and_evaluate(config, workdir, data_dir=None):
@@ -44,16 +57,21 @@ def train_and_evaluate(config, workdir, data_dir=None):
 
     keras.utils.set_random_seed(config.seed)
     steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(examples, config.batch_size)
+    batches_from = lambda step: data.training_batches(
+        examples, config.batch_size, config.seed, step, config.flip, config.shift
+    )
     last, best = workdir / "checkpoints/last.keras", workdir / "checkpoints/best.keras"
     if last.exists():
         model = keras.saving.load_model(last)
         print(f"resuming from {last} at step {int(model.optimizer.iterations)}")
     else:
         model = new_model(config, examples)
+        if config.adapt:
+            model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
+        model.initialize(next(iter(batches_from(0))))
         model.compile(optimizer(config, steps_per_epoch))
     step = int(model.optimizer.iterations)
     epoch = step // steps_per_epoch
-    batches = data.training_batches(examples, config.batch_size, config.seed, step, config.flip, config.shift)
 
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n")
@@ -61,7 +79,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
     if epoch < config.epochs:
         monitor = "val_bits_per_dim" if validation else "bits_per_dim"
         model.fit(
-            batches,
+            batches_from(step),
             steps_per_epoch=steps_per_epoch,
             initial_epoch=epoch,
             epochs=config.epochs,
@@ -91,11 +109,10 @@ def train_and_evaluate(config, workdir, data_dir=None):
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
     final.save(workdir / "model.keras")
     result = write_result(final, test, config, workdir, "model.keras")
-    pixels = pictures.of_samples(final)
-    if pixels is not None:
-        pictures.save(pixels, workdir / "samples/final.png")
+    write_pictures(final, workdir / "samples", "final")
+    accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
-        f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim over {result['num_examples']} examples; "
+        f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim{accuracy} over {result['num_examples']} examples; "
         f"model and pictures of samples in {workdir}"
     )
     return result
@@ -148,9 +165,12 @@ def draw_figures(config, workdir, data_dir=None, model_file="model.keras", seed=
       The paths of the PNG files.
 
     Raises:
-      ValueError: where the workdir holds no model of images, or the data are not there or do not fit the model.
+      ValueError: where the workdir holds no model of images, or a conditional one, or the data are not there or do not
+        fit the model.
     """
     config = check(config)
+    if config.conditional:
+        raise ValueError("conditional must be False for the figures, which are of an unconditional flow; got True")
     model, test = load(config, workdir, model_file, config.test_split, data_dir)
     examples = data.load(config, config.train_split, data_dir)
     paths = figures.write(
@@ -168,24 +188,57 @@ def draw_figures(config, workdir, data_dir=None, model_file="model.keras", seed=
 def sample(config, workdir, data_dir=None, model_file="model.keras", num_samples=None, temperature=1.0, seed=0):
     """Draws samples from the workdir's model: a picture of up to 64, and with `num_samples` an .npy file of them all.
 
+    For a model that is conditioned on labels there is a second picture, of each class.
+
     Raises:
-      ValueError: where the workdir holds no model.
+      ValueError: where the workdir holds no model, or `num_samples` are asked of one that is conditioned on vectors.
     """
     model, _ = load(check(config), workdir, model_file, None, data_dir)
     folder = workdir / "samples"
-    pixels = pictures.of_samples(model, min(num_samples or 64, 64), temperature, seed)
-    if pixels is not None:
-        pictures.save(pixels, folder / "samples.png")
-        print(f"wrote {folder / 'samples.png'}")
+    for path in write_pictures(model, folder, "samples", min(num_samples or 64, 64), temperature, seed):
+        print(f"wrote {path}")
     if num_samples:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "samples.npy", model.sample(num_samples, temperature, seed))
         print(f"wrote {folder / 'samples.npy'}")
 
 
+def write_pictures(model, folder, name, num_samples=64, temperature=1.0, seed=0):
+    """Writes the pictures of samples that fit the model: of any, and of each class.
+
+    Args:
+      model: `FlowModel`.
+      folder: `pathlib.Path`, made if it is not there.
+      name: str, of the PNG file of any; that of each class is classes.png.
+      num_samples, temperature, seed: as for `pictures.of_samples`.
+
+    Returns:
+      List of the paths, empty for a model of vectors that are not drawn.
+    """
+    drawn = {
+        name: pictures.of_samples(model, num_samples, temperature, seed),
+        "classes": pictures.of_classes(model, temperature=temperature, seed=seed),
+    }
+    paths = {folder / f"{name}.png": pixels for name, pixels in drawn.items() if pixels is not None}
+    for path, pixels in paths.items():
+        pictures.save(pixels, path)
+    return list(paths)
+
+
 def new_model(config, examples):
-    """The config's model, with the weights of `config.init_from_official` if it names a checkpoint."""
-    model = rnvp.RealNVP(examples.event_shape, num_bins=examples.num_bins, seed=config.seed, **config.model)
+    """The config's model, with the weights of `config.init_from_official` if it names a checkpoint.
+
+    Raises:
+      ValueError: where the architecture cannot be conditioned on what the data are conditioned on.
+    """
+    flow = getattr(architectures, config.architecture)
+    given = {name: getattr(examples, name) for name in CONDITIONING if getattr(examples, name) is not None}
+    for name in {*given} - {*inspect.signature(flow).parameters}:
+        raise ValueError(
+            f"architecture must be one that takes {name} for conditional=True with dataset={config.dataset}; got "
+            f"{config.architecture}"
+        )
+    model = flow(examples.event_shape, num_bins=examples.num_bins, seed=config.seed, **given, **config.model)
     if config.init_from_official:
         official_checkpoint.load_weights(model, config.init_from_official)
         print(f"weights of {config.init_from_official}, with {config.model.to_dict()}")
@@ -193,15 +246,12 @@ def new_model(config, examples):
 
 
 def optimizer(config, steps_per_epoch):
-    """Adam with linear warm-up and a cosine from the learning rate to the final one."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if config.warmup_steps else config.learning_rate,
-        decay_steps=max(config.epochs * steps_per_epoch - config.warmup_steps, 1),
-        alpha=config.final_learning_rate / config.learning_rate,
-        warmup_target=config.learning_rate if config.warmup_steps else None,
-        warmup_steps=config.warmup_steps,
-    )
-    return rnvp.optimizers.Adam(schedule, epsilon=1e-8, global_clipnorm=config.clip_norm)
+    """Adam with a linear warm-up to the learning rate, which is held until `config.decay_start` and then decays."""
+    steps = config.epochs * steps_per_epoch
+    start = max(config.warmup_steps, round(config.decay_start * steps))
+    decay = DECAYS[config.decay](config, max(steps - start, 1), steps_per_epoch)
+    schedule = rnvp.optimizers.WarmUp(decay, config.warmup_steps, start)
+    return rnvp.optimizers.Adam(schedule, beta_2=config.beta_2, epsilon=1e-8, global_clipnorm=config.clip_norm)
 
 
 def write_result(model, examples, config, workdir, model_file):
@@ -209,8 +259,9 @@ def write_result(model, examples, config, workdir, model_file):
 
     Returns:
       The dictionary: bits_per_dim with its standard_error, loss (nats), and, where there is batch norm,
-      batch_moments: the same with the moments of batches of config.evaluation.batch_size; split, num_examples, step,
-      num_draws, seed (of the noise), model (the file), config, versions.
+      batch_moments: the same with the moments of batches of config.evaluation.batch_size; accuracy (where the flow is
+      conditioned on labels, of its guesses of them); split, num_examples, step, num_draws, seed (of the noise), model
+      (the file), config, versions.
     """
     batches = data.evaluation_batches(examples, config.evaluation.batch_size)
     num_draws = config.evaluation.num_draws
@@ -231,6 +282,9 @@ def write_result(model, examples, config, workdir, model_file):
                 f"({result['batch_moments']['bits_per_dim']:.4f}) differ by {difference:.4f}, more than 0.05: "
                 "--mode=recalibrate estimates the moving ones anew"
             )
+    if examples.num_classes is not None:
+        hits = [model.classify(events) == labels for events, labels in batches.as_numpy_iterator()]
+        result["accuracy"] = float(np.concatenate(hits).mean())
     result.update(
         split=config.test_split,
         num_examples=examples.size,
@@ -263,17 +317,21 @@ def load(config, workdir, model_file, split, data_dir):
     if config.init_from_official:
         return new_model(config, examples), examples
     model = keras.saving.load_model(path)
-    if examples and (examples.event_shape, examples.num_bins) != (model.event_shape, model.num_bins):
+    arguments = model.get_config()
+    there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
+    there.update({name: arguments.get(name) for name in CONDITIONING})
+    here = {name: getattr(examples, name) for name in there} if examples else there
+    if here != there:
         raise ValueError(
-            f"config must have the data of {path}, {model.num_bins} levels of shape {model.event_shape}; dataset "
-            f"{config.dataset!r} has {examples.num_bins} of shape {examples.event_shape}. Give the run's --config"
+            f"config must have the data of {path}, {there}; dataset {config.dataset!r} with conditional="
+            f"{config.conditional} has {here}. Give the run's --config"
         )
     return model, examples
 
 
 def first_images(examples, number):
     """Array of the first `number` images of a split, or of all where there are fewer."""
-    batches = data.evaluation_batches(examples, 256).as_numpy_iterator()
+    batches = data.evaluation_batches(data.without_context(examples), 256).as_numpy_iterator()
     images = itertools.islice(itertools.chain.from_iterable(batches), number)
     return np.stack(list(images))
 
@@ -293,9 +351,16 @@ def check(config):
             raise ValueError(
                 f"{prefix} must have the field {name!r}: begin with train/configs/default.py's get_config()"
             )
-    arguments = {*inspect.signature(rnvp.RealNVP).parameters} - {"event_shape", "num_bins", "seed"}
+    if config.architecture not in architectures.__all__:
+        raise ValueError(f"architecture must be one of {sorted(architectures.__all__)}; got {config.architecture!r}")
+    flow = getattr(architectures, config.architecture)
+    arguments = {*inspect.signature(flow).parameters} - {"event_shape", "num_bins", "seed", *CONDITIONING}
     for name in sorted({*config.model} - arguments):
-        raise ValueError(f"config.model has no field {name!r}; there are {sorted(arguments)}")
+        raise ValueError(
+            f"config.model has no field {name!r}; there are {sorted(arguments)} of architecture {config.architecture}"
+        )
+    if config.adapt and not hasattr(flow, "adapt"):
+        raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
     counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every")}
     counts.update({f"evaluation.{name}": value for name, value in config.evaluation.items()})
     for name, value in counts.items():
@@ -304,8 +369,16 @@ def check(config):
     for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate"):
         if config[name] < 0:
             raise ValueError(f"{name} must not be negative; got {config[name]}")
-    if config.learning_rate <= 0:
-        raise ValueError(f"learning_rate must be positive; got {config.learning_rate}")
+    for name in ("learning_rate", "decay_rate"):
+        if config[name] <= 0:
+            raise ValueError(f"{name} must be positive; got {config[name]}")
+    for name in ("decay_start", "beta_2"):
+        if not 0 <= config[name] < 1:
+            raise ValueError(f"{name} must be in [0, 1); got {config[name]}")
+    if config.decay not in DECAYS:
+        raise ValueError(f"decay must be one of {sorted(DECAYS)}; got {config.decay!r}")
+    if config.init_from_official and config.architecture != "RealNVP":
+        raise ValueError(f"architecture must be RealNVP for init_from_official; got {config.architecture}")
     if config.init_from_official:
         config = config.copy_and_resolve_references()
         options = official_checkpoint.options(config.init_from_official)

@@ -1,13 +1,14 @@
 """Couplings: the formulas to the letter, what is kept to the bit, and a short chain of Hamiltonian Monte Carlo."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests import laws
-from tfp_realnvp.bijectors import Coupling, additive, affine, affine_scale_first
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard
+from tfp_realnvp.bijectors import Coupling, additive, affine, affine_scale_first, scale
+from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Nothing, Split
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -58,6 +59,43 @@ def test_an_additive_coupling_adds_and_has_no_log_det():
     x = tf.constant([[1.0, 10.0, 3.0], [0.0, 0.0, 1.0]])
     np.testing.assert_allclose(coupling.forward(x), [[1.0, 18.0, 3.0], [0.0, 2.0, 1.0]])
     np.testing.assert_array_equal(coupling.forward_log_det_jacobian(x), [0.0, 0.0])
+
+
+def test_a_scale_coupling_scales_and_its_log_det_is_the_sum_of_the_log_scales():
+    coupling = Coupling(Split([1, 0, 0]), lambda kept: kept * tf.constant([1.0, -2.0]), scale)
+    x = tf.constant([[0.5, 10.0, 3.0], [0.0, 4.0, 5.0]])
+    expected = [[0.5, 10 * np.exp(0.5), 3 * np.exp(-1)], [0, 4, 5]]
+    np.testing.assert_allclose(coupling.forward(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(coupling.inverse(tf.constant(expected, tf.float32)), x, rtol=1e-6)
+    np.testing.assert_allclose(coupling.forward_log_det_jacobian(x), [-0.5, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (3, 2)])
+@pytest.mark.parametrize("event_shape", [(3, 4, 2), (2,)])
+def test_a_coupling_that_keeps_nothing_is_its_biases(event_shape, batch):
+    dense = keras.layers.Dense(4, kernel_initializer="zeros", dtype="float64")
+    dense.build((None, *event_shape[:-1], 0))
+    dense.bias.assign([1.0, -2.0, 0.5, 0.25])
+    coupling = Coupling(Nothing(len(event_shape)), dense)
+    x = np.random.default_rng(0).standard_normal([*batch, *event_shape])
+    y = (x + [1.0, -2.0]) * np.exp([0.5, 0.25])
+    np.testing.assert_allclose(coupling.forward(x), y, rtol=1e-12)
+    np.testing.assert_allclose(coupling.inverse(y), x, rtol=1e-12)
+    log_det = np.full(batch, 0.75 * np.prod(event_shape[:-1]))
+    np.testing.assert_allclose(coupling.forward_log_det_jacobian(tf.constant(x)), log_det, rtol=1e-12)
+    np.testing.assert_allclose(coupling.inverse_log_det_jacobian(tf.constant(y)), -log_det, rtol=1e-12)
+    assert list(map(id, coupling.trainable_variables)) == [id(weight.value) for weight in dense.weights]
+
+
+def test_a_coupling_that_keeps_nothing_takes_images_of_any_size():
+    dense = keras.layers.Dense(4)
+    dense.build((None, 0))
+    dense.bias.assign([1.0, -2.0, 0.5, 0.25])
+    coupling = Coupling(Nothing(3), dense)
+    spec = tf.TensorSpec([None, None, None, 2])
+    log_det = tf.function(coupling.forward_log_det_jacobian, input_signature=[spec])
+    for height, width in ((2, 3), (5, 1)):
+        np.testing.assert_allclose(log_det(tf.ones([4, height, width, 2])), [0.75 * height * width] * 4)
 
 
 def test_affine_is_the_default():

@@ -16,8 +16,9 @@ MODEST = settings(deadline=None, max_examples=20)
 def masks_with_events(draw):
     """A mask and an array of events that it fits, with zero to two batch axes."""
     shape = [draw(SIZES), draw(SIZES), draw(st.integers(2, 7))]
-    kind = draw(st.sampled_from(["checkerboard", "channel", "dense image", "dense vector", "nothing"]))
-    if kind == "dense vector":
+    kinds = ["checkerboard", "channel", "dense image", "dense vector", "split", "nothing", "nothing of vectors"]
+    kind = draw(st.sampled_from(kinds))
+    if kind in ("dense vector", "split", "nothing of vectors"):
         shape = shape[-1:]
     flag = draw(st.integers(0, 1))
     values = np.random.default_rng(draw(st.integers(0, 99)))
@@ -26,7 +27,9 @@ def masks_with_events(draw):
         "channel": lambda: masks.Channel(bool(flag)),
         "dense image": lambda: masks.Dense(values.integers(0, 2, shape)),
         "dense vector": lambda: masks.Dense(values.integers(0, 2, shape)),
+        "split": lambda: masks.Split(values.integers(0, 2, shape)),
         "nothing": lambda: masks.Nothing(3),
+        "nothing of vectors": lambda: masks.Nothing(1),
     }[kind]()
     batch = draw(st.lists(st.integers(1, 3), max_size=2))
     return mask, values.standard_normal(batch + shape)
@@ -46,8 +49,7 @@ def test_split_undoes_merge_of_what_is_changed(mask_and_events):
     kept, changed = mask.split(tf.constant(x))
     kept_again, changed_again = mask.split(mask.merge(kept, 2 * changed))
     np.testing.assert_array_equal(changed_again, 2 * changed)
-    if kept is not None:
-        np.testing.assert_array_equal(kept_again, kept)
+    np.testing.assert_array_equal(kept_again, kept)
 
 
 @MODEST
@@ -60,8 +62,7 @@ def test_sum_changed_adds_what_changes_in_each_event(mask_and_events):
     np.testing.assert_allclose(total, np.sum(changed, axes), atol=1e-12)
     # Of ones it counts the entries that another value of `changed` reaches.
     counts = mask.sum_changed(tf.ones_like(changed))
-    kept = None if isinstance(mask, masks.Nothing) else tf.zeros_like(mask.split(tf.constant(x))[0])
-    reached = mask.merge(kept, tf.ones_like(changed))
+    reached = mask.merge(tf.zeros_like(mask.split(tf.constant(x))[0]), tf.ones_like(changed))
     np.testing.assert_array_equal(counts, np.sum(reached, axes))
 
 
@@ -114,6 +115,37 @@ def test_channel_parts_are_slices(keep_first):
     first, second = (kept, changed) if keep_first else (changed, kept)
     np.testing.assert_array_equal(first, x[..., :3])
     np.testing.assert_array_equal(second, x[..., 3:])
+
+
+def test_a_split_gathers_its_parts_in_order_and_hands_on_no_zeros():
+    mask = masks.Split([0, 1, 1, 0, 1])
+    kept, changed = mask.split(tf.constant([[10.0, 11.0, 12.0, 13.0, 14.0]]))
+    np.testing.assert_array_equal(kept, [[11, 12, 14]])
+    np.testing.assert_array_equal(changed, [[10, 13]])
+    np.testing.assert_array_equal(mask.merge(kept, 2 * changed), [[20, 11, 12, 26, 14]])
+    assert mask.event_ndims == 1
+
+
+@pytest.mark.parametrize("b, sizes", [([1, 1, 1], (3, 0)), ([0, 0, 0], (0, 3))])
+def test_a_split_may_keep_everything_or_nothing(b, sizes):
+    x = tf.ones([2, 3])
+    parts = masks.Split(b).split(x)
+    assert tuple(part.shape[-1] for part in parts) == sizes
+    np.testing.assert_array_equal(masks.Split(b).merge(*parts), x)
+
+
+@pytest.mark.parametrize("array", [[0, 2], [0.5, 1], [[1, 0]], 1, np.ones([2, 2, 1])])
+def test_a_split_is_of_zeros_and_ones_over_a_vector(array):
+    with pytest.raises(ValueError, match=r"mask must be a vector of 0 \(changed\) and 1 \(kept\); got"):
+        masks.Split(array)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 5)])
+def test_nothing_keeps_an_empty_slice_that_tells_the_size(shape):
+    mask = masks.Nothing(len(shape) - 1)
+    kept, changed = mask.split(tf.ones(shape))
+    assert kept.shape == (*shape[:-1], 0) and changed.shape == shape
+    np.testing.assert_array_equal(mask.sum_changed(changed), [np.prod(shape[1:])] * 2)
 
 
 def test_of_an_odd_number_of_channels_the_second_half_has_one_more():

@@ -1,4 +1,4 @@
-"""Batch norm of the flow: the batch's moments in training, the moving ones otherwise and always in the inverse."""
+"""Normalizations of the flow against their formulas, in training and otherwise, before and after an initialization."""
 
 import functools
 
@@ -11,6 +11,8 @@ import tfp_realnvp as rnvp
 from tests import laws
 from tfp_realnvp.bijectors import BatchNormalization, Coupling, FactorOut, Squeeze
 from tfp_realnvp.bijectors.masks import Channel, Checkerboard
+from tfp_realnvp.bijectors.normalization import ActNorm
+from tfp_realnvp.networks.actnorm import ChannelAffine, initializing
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -211,6 +213,139 @@ def test_a_constant_channel_stays_finite():
     bijector, _ = norm(event_ndims=1)
     y = laws.in_training(bijector.forward, np.ones([4, 2]))
     np.testing.assert_array_equal(y, np.zeros([4, 2]))
+
+
+# Activation normalization.
+
+
+def act_norm(**kwargs):
+    affine = ChannelAffine(dtype="float64")
+    return ActNorm(affine, **kwargs), affine
+
+
+def act_norm_flow():
+    """A chain in which an act norm comes first, two are inside of a factor-out and one is last; and their layers."""
+    layers = [ChannelAffine(dtype="float64") for _ in range(4)]
+    first, *inner, last = (ActNorm(affine) for affine in layers)
+    coupling = laws.randomize(laws.checkerboard_coupling("float64"))
+    return tfb.Chain([last, FactorOut(tfb.Chain(inner)), Squeeze(), coupling, first]), layers
+
+
+def values_of(layers):
+    return [value for affine in layers for value in affine.get_weights()]
+
+
+def assert_normal(y):
+    axes = tuple(range(np.ndim(y) - 1))
+    np.testing.assert_allclose(np.mean(y, axes), np.zeros(y.shape[-1]), atol=1e-9)
+    np.testing.assert_allclose(np.var(y, axes), np.ones(y.shape[-1]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4, 2), (4, 4, 2), (1, 3, 4, 4, 2)])
+def test_an_act_norm_is_its_formula_over_images(shape):
+    bijector, affine = act_norm()
+    affine.build(shape)
+    affine.shift.assign([1.0, -2.0])
+    affine.log_scale.assign([0.5, 0.25])
+    x = tf.constant(X.ravel()[: np.prod(shape)].reshape(shape))
+    y = (x + [1.0, -2.0]) * np.exp([0.5, 0.25])
+    np.testing.assert_allclose(bijector.forward(x), y, rtol=1e-12)
+    np.testing.assert_allclose(bijector.inverse(y), x, rtol=1e-12, atol=1e-12)
+    log_det = np.full(shape[:-3], 4 * 4 * 0.75)
+    np.testing.assert_allclose(bijector.forward_log_det_jacobian(x, 3), log_det, rtol=1e-12)
+    np.testing.assert_allclose(bijector.inverse_log_det_jacobian(y, 3), -log_det, rtol=1e-12)
+
+
+def test_the_values_of_an_act_norm_may_come_from_a_function():
+    bijector = ActNorm(lambda x, initialize=True: ([1.0, 2.0], [0.0, np.log(3.0)]), event_ndims=1)
+    np.testing.assert_allclose(bijector.forward([[1.0, 2.0]]), [[2.0, 12.0]], rtol=1e-6)
+    np.testing.assert_allclose(bijector.inverse([[2.0, 12.0]]), [[1.0, 2.0]], rtol=1e-6)
+    np.testing.assert_allclose(bijector.forward_log_det_jacobian([[1.0, 2.0]]), [np.log(3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [[48, 2], [3, 16, 2], [3, 2, 8, 2]])
+def test_an_act_norm_is_initialized_over_all_axes_of_a_batch(shape):
+    bijector, _ = act_norm(event_ndims=1)
+    with initializing():
+        y = bijector.forward(X.reshape(shape))
+    assert_normal(y)
+
+
+@pytest.mark.parametrize("ask", ["forward", "forward_log_det_jacobian", "log_prob"])
+def test_one_pass_initializes_each_act_norm_on_what_the_ones_before_it_make_of_the_batch(ask):
+    bijector, layers = act_norm_flow()
+    x = tf.constant(X)
+    with initializing():
+        {
+            "forward": bijector.forward,
+            "forward_log_det_jacobian": lambda x: bijector.forward_log_det_jacobian(x, 3),
+            "log_prob": flow(bijector, (2, 2, 8)).log_prob,
+        }[ask](x)
+    assert [affine.initialized.numpy() for affine in layers] == [1, 1, 1, 1]
+    last, factor_out, squeeze, coupling, first = bijector.bijectors
+    x = first.forward(X)
+    assert_normal(x)
+    x = squeeze.forward(coupling.forward(x))
+    stays, leaves = factor_out.split(x)
+    for part in reversed(factor_out.inner.bijectors):
+        stays = part.forward(stays)
+        assert_normal(stays)
+    assert_normal(last.forward(tf.concat([stays, leaves], axis=-1)))
+
+
+@pytest.mark.parametrize("ask", ["forward", "forward_log_det_jacobian"])
+def test_answers_from_before_an_initialization_are_given_neither_within_nor_after(ask):
+    bijector, layers = act_norm_flow()
+    ask = {"forward": bijector.forward, "forward_log_det_jacobian": lambda x: bijector.forward_log_det_jacobian(x, 3)}[
+        ask
+    ]
+    x = tf.constant(X)
+    before = ask(x)
+    with initializing():
+        within = ask(x)
+    assert [affine.initialized.numpy() for affine in layers] == [1, 1, 1, 1]
+    after, fresh = ask(x), ask(tf.identity(x))
+    assert np.all(np.abs(before - after) > 1e-3)
+    np.testing.assert_allclose(within, fresh, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(after, fresh, rtol=1e-9, atol=1e-9)
+
+
+def test_a_second_batch_of_the_scope_changes_nothing():
+    bijector, layers = act_norm_flow()
+    with initializing():
+        bijector.forward(X)
+        first = values_of(layers)
+        bijector.forward(2 * X + 1)
+    with initializing():
+        bijector.forward(3 * X - 1)
+    for value, expected in zip(values_of(layers), first, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_outside_of_the_scope_nothing_is_initialized(compiled):
+    bijector, layers = act_norm_flow()
+    log_prob = functools.partial(laws.in_training, flow(bijector, (2, 2, 8)).log_prob)
+    (tf.function(log_prob) if compiled else log_prob)(tf.constant(X))
+    assert not np.any(np.concatenate([value.ravel() for value in values_of(layers)]))
+
+
+def test_the_inverse_never_initializes():
+    bijector, layers = act_norm_flow()
+    with initializing():
+        bijector.inverse(X.reshape(3, 2, 2, 8))
+        flow(bijector, (2, 2, 8)).sample(5, seed=[0, 1])
+    assert not np.any(np.concatenate([value.ravel() for value in values_of(layers)]))
+
+
+def test_a_constant_channel_stays_finite_in_an_act_norm_and_comes_back():
+    bijector, _ = act_norm(event_ndims=1)
+    x = tf.constant(np.full([4, 2], 3.0))
+    with initializing():
+        y = bijector.forward(x)
+    np.testing.assert_array_equal(y, np.zeros([4, 2]))
+    np.testing.assert_allclose(bijector.inverse(tf.identity(y)), x)
+    assert np.isfinite(bijector.forward_log_det_jacobian(x, 1)).all()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_realnvp import networks
-from tfp_realnvp.networks.layers import spawn_seeds
+from tfp_realnvp.networks.layers import BoundedScale, spawn_seeds
 
 X = np.random.default_rng(0).normal(1.0, 2.0, size=(16, 5, 7, 3)).astype(np.float32)
 
@@ -172,6 +172,58 @@ def test_tanh_scale_leaves_the_lower_precision_to_the_network():
     assert network(np.ones([2, 2], np.float32)).dtype == tf.bfloat16
 
 
+def bounded_by(bound, x):
+    """What a bound of log-scales, whose network emits 2 · 3 channels, makes of x: shift, log-scale, and the raw two."""
+    network = keras.layers.Dense(6, kernel_initializer=keras.initializers.RandomNormal(0.0, 3.0, seed=0))
+    layer = bound(network)
+    layer.build(x.shape)
+    for weight in layer.weights:
+        weight.assign_add(np.linspace(-1, 1, weight.shape[-1]))
+    return layer, *np.split(layer(x).numpy(), 2, axis=-1), *np.split(network(x).numpy(), 2, axis=-1)
+
+
+def test_channel_tanh_scale_bounds_each_channel_by_its_own_limit():
+    layer, shift, log_scale, raw_shift, raw = bounded_by(networks.ChannelTanhScale, X)
+    np.testing.assert_array_equal(shift, raw_shift)
+    limit = np.exp(np.linspace(-1, 1, 3))
+    np.testing.assert_allclose(layer.f, np.log(limit), atol=1e-6)
+    np.testing.assert_allclose(log_scale, limit * np.tanh(raw / limit), rtol=1e-4, atol=1e-6)
+    assert np.all(np.abs(log_scale).max((0, 1, 2)) > 0.99 * limit)  # what the network emits reaches it
+
+
+def test_channel_tanh_scale_begins_at_the_limit_one_with_slope_one():
+    layer = networks.ChannelTanhScale(keras.layers.Dense(6))
+    layer.build(X.shape)
+    assert layer.f.trainable and layer.f.shape == (3,)
+    s = np.array([[-50.0, 1e-3, 50.0]], np.float32)
+    np.testing.assert_allclose(layer.bound(s), [[-1, 1e-3, 1]], rtol=1e-5)
+
+
+def test_sigmoid_scale_is_below_one_and_begins_at_that_of_two():
+    _, shift, log_scale, raw_shift, raw = bounded_by(networks.SigmoidScale, X)
+    np.testing.assert_array_equal(shift, raw_shift)
+    np.testing.assert_allclose(np.exp(log_scale), 1 / (1 + np.exp(-raw.astype(np.float64) - 2)), rtol=1e-4)
+    assert np.all(log_scale <= 0)
+    begins = networks.SigmoidScale(keras.layers.Dense(2, kernel_initializer="zeros"))(X)
+    np.testing.assert_allclose(np.exp(begins[..., 1:]), np.full([16, 5, 7, 1], 0.8808), rtol=1e-4)
+
+
+def test_sigmoid_scale_stays_finite_at_the_far_ends():
+    layer = networks.SigmoidScale(keras.layers.Dense(2))
+    np.testing.assert_allclose(layer.bound(np.array([-200.0, 200.0], np.float32)), [-198, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("bound", [networks.ChannelTanhScale, networks.SigmoidScale])
+def test_every_bound_leaves_the_lower_precision_to_the_network(bound):
+    bounded = bound(networks.MLP(4, dtype="mixed_bfloat16"), dtype="mixed_bfloat16")
+    assert bounded(np.ones([2, 2], np.float32)).dtype == tf.float32
+
+
+def test_a_new_bound_must_write_its_method():
+    with pytest.raises(NotImplementedError, match=r"BoundedScale must define bound\(log_scale\)"):
+        BoundedScale(keras.layers.Dense(2))(X)
+
+
 def test_spawned_seeds_are_repeatable_distinct_and_none_for_none():
     assert spawn_seeds(3, 4) == spawn_seeds(3, 4) != spawn_seeds(4, 4)
     assert len(set(spawn_seeds(3, 100))) == 100
@@ -186,10 +238,15 @@ LAYERS = {
     "WeightNormConv2D": lambda: networks.WeightNormConv2D(4, 3, use_magnitude=False, seed=1),
     "TanhScale": lambda: networks.TanhScale(networks.ResNet(6, 4, 1, seed=1), initial=0.3, l2=0.1),
     "TanhScale with offset": lambda: networks.TanhScale(networks.ResNet(6, 4, 1, seed=1), use_offset=True),
+    "ChannelTanhScale": lambda: networks.ChannelTanhScale(networks.GatedConvNet(6, 4, 1, seed=1)),
+    "SigmoidScale": lambda: networks.SigmoidScale(networks.GlowNet(6, 4, seed=1)),
     "ResNet": lambda: networks.ResNet(6, filters=4, num_blocks=2, checkerboard=1, l2=0.1, seed=2),
     "ResNet with other options": lambda: networks.ResNet(6, 4, 2, skip=False, bottleneck=True, running_average=0.7),
     "ResNet without norm": lambda: networks.ResNet(6, 4, 2, checkerboard=0, use_batch_norm=False),
     "ResidualBlock": lambda: networks.ResidualBlock(3, seed=1),
+    "GatedConvNet": lambda: networks.GatedConvNet(2, filters=4, num_blocks=2, seed=1),
+    "GatedBlock": lambda: networks.GatedBlock(3, seed=1),
+    "GlowNet": lambda: networks.GlowNet(2, filters=4, seed=1),
     "MLP": lambda: networks.MLP(6, hidden_units=[5, 4], activation="elu", seed=3),
 }
 
@@ -201,6 +258,7 @@ def test_every_layer_is_rebuilt_from_its_serialized_form(name):
     assert again.get_config() == layer.get_config()
     for each in (layer, again):
         each.build(X.shape)
+    layer.set_weights([weight + 0.1 for weight in layer.get_weights()])  # some begin at zero
     again.set_weights(layer.get_weights())
     x = X if name != "MLP" else X.reshape(-1, 3)
     for y, expected in zip(keras.tree.flatten(again(x)), keras.tree.flatten(layer(x)), strict=True):

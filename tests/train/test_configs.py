@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from train import data, train
+from train import data, toy, train
 from train.configs import default
 
 # Scales, filters, residual blocks, flips, and the shape of the images: section 4.1.
@@ -41,10 +41,18 @@ PREPROCESSING = {  # central crop, shorter side, antialias, crop
     "lsun_church_outdoor": (0, 96, True, 64),
     "celeb_a": (148, 64, False, 0),
 }
+SMALL = {"num_scales": 1, "steps_per_scale": 1, "num_couplings": 2, "num_blocks": 1, "filters": 2, "hidden_units": 2}
 
 
 def config_of(name):
     return importlib.import_module(f"train.configs.{name}").get_config()
+
+
+def shrink(model):
+    """Makes the flow small by those of its arguments that its architecture has; a list is one of numbers of units."""
+    for name in {*SMALL} & {*model}:
+        is_list = isinstance(model[name], (list, tuple))
+        model[name] = type(model[name])([SMALL[name]]) if is_list else SMALL[name]
 
 
 @pytest.fixture
@@ -82,10 +90,10 @@ def test_the_data_and_their_preprocessing_are_the_papers(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_steps_and_an_evaluation(name, tmp_path, eagerly):
     config = config_of(name)
-    config.model.update(num_scales=1, filters=2, num_blocks=1)
+    shrink(config.model)
     config.update(batch_size=2, epochs=1, steps_per_epoch=2, samples_every=1)
     config.evaluation.batch_size = 3
-    if config.dataset in ("digits", "moons"):
+    if config.dataset in toy.SETS:
         config.update(test_split="test[:3]", validation_split=config.validation_split and "train[:3]")
     with tfds.testing.mock_data(num_examples=3):  # sizes that a data set does not tell are drawn between 5 and 50
         train.train_and_evaluate(config, tmp_path)

@@ -1,15 +1,17 @@
 """Data sets by name: their splits, the stream of training batches, and what is said where data are missing."""
 
+import dataclasses
 import math
 
 import keras
 import numpy as np
 import pytest
+import sklearn.datasets
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from train import data
+from train import data, toy
 from train.configs import celeb_a, cifar10, cifar10_small, default, fashion_mnist, imagenet32, mnist
 
 AUGMENTATIONS = [{}, {"flip": True}, {"flip": True, "shift": 0.5}]
@@ -35,6 +37,18 @@ def numbered(size):
     """Examples of two by three pixels, number i holding 6 i, 6 i + 1, ...: no two share a pixel."""
     images = np.arange(6 * size, dtype=np.int32).reshape(size, 2, 3, 1)
     return data.Examples(tf.data.Dataset.from_tensor_slices(images), (2, 3, 1), None, size)
+
+
+def labelled(examples):
+    """The same examples, each with its number in the stream as its label."""
+    dataset = tf.data.Dataset.zip(examples.dataset, tf.data.Dataset.range(examples.size))
+    return dataclasses.replace(examples, dataset=dataset, num_classes=examples.size)
+
+
+def columns(examples):
+    """The events and the contexts of conditional examples, as arrays."""
+    (batch,) = data.evaluation_batches(examples, examples.size).as_numpy_iterator()
+    return batch
 
 
 def landscapes(size, crop=4):
@@ -65,7 +79,7 @@ def resized(image, shorter_side, antialias):
 
 def stream(examples, batches, **options):
     options = {"batch_size": 4, "seed": 0, **options}
-    return [batch.numpy() for batch in data.training_batches(examples, **options).take(batches)]
+    return list(data.training_batches(examples, **options).take(batches).as_numpy_iterator())
 
 
 def numbers(batches):
@@ -77,17 +91,15 @@ SCENES = [(20, 30), (41, 24), (16, 16), (33, 17), (24, 24)]
 
 @pytest.fixture(scope="module")
 def tfds_dir(tmp_path_factory):
-    """A folder with two TFDS data sets: "pictures", number i all of level i, and "scenes", noise of several sizes."""
+    """TFDS data sets: "pictures", number i all of level i, "scenes", noise of several sizes, "ratings", no classes."""
 
     class Pictures(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
         SHAPE, SIZES = (4, 6, 3), {"train": 25, "test": 7}
+        LABEL = tfds.features.ClassLabel(num_classes=2)
 
         def _info(self):
-            features = {
-                "image": tfds.features.Image(shape=self.SHAPE),
-                "label": tfds.features.ClassLabel(num_classes=2),
-            }
+            features = {"image": tfds.features.Image(shape=self.SHAPE), "label": self.LABEL}
             return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
@@ -106,8 +118,12 @@ def tfds_dir(tmp_path_factory):
         def image(self, number):
             return np.random.default_rng(number).integers(0, 256, [*SCENES[number % 5], 3], np.uint8)
 
+    class Ratings(Pictures):
+        SIZES, LABEL = {"train": 1}, tfds.features.Scalar(np.int64)
+
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
-    for builder in (Pictures, Scenes):
+    write_pictures(folder / "folder", ["a.png"])
+    for builder in (Pictures, Scenes, Ratings):
         builder(data_dir=folder).download_and_prepare()
     return folder
 
@@ -144,7 +160,7 @@ def test_the_splits_of_the_digits_are_disjoint_and_hold_all():
     assert len(every_row) == 1797 and len(set(every_row)) == 1797  # no digit is there twice in scikit-learn's data
 
 
-@pytest.mark.parametrize("dataset", ["digits", "moons"])
+@pytest.mark.parametrize("dataset", sorted({*toy.SETS} - {"gaussian_linear"}))
 def test_a_split_is_the_same_every_time(dataset):
     assert rows(load(dataset, "test")) == rows(load(dataset, "test"))
 
@@ -162,6 +178,87 @@ def test_moons_are_points_of_the_plane_other_in_test_than_in_training():
     assert (train.event_shape, train.num_bins, train.size, test.size) == ((2,), None, 20_000, 5_000)
     assert train.dataset.element_spec == tf.TensorSpec([2], tf.float32)
     assert not set(rows(train)) & set(rows(test))
+
+
+def test_digits_come_with_what_they_are():
+    found = sklearn.datasets.load_digits()
+    which = {image.astype(np.uint8).tobytes(): label for image, label in zip(found.images, found.target, strict=True)}
+    examples = load("digits", "test", conditional=True)
+    assert (examples.num_classes, examples.context_size, examples.size) == (10, None, 300)
+    images, labels = columns(examples)
+    assert [which[image.tobytes()] for image in images] == labels.tolist()
+    np.testing.assert_array_equal(images, columns(load("digits", "test")))  # in the same order
+
+
+TOYS = [
+    ("moons", (2,), 20_000, 5_000, 2),
+    ("eight_gaussians", (2,), 20_000, 5_000, 8),
+    ("pinwheel", (2,), 20_000, 5_000, 5),
+    ("checkerboard", (2,), 20_000, 5_000, None),
+    ("breast_cancer", (30,), 398, 114, 2),
+]
+
+
+@pytest.mark.parametrize(("dataset", "shape", "num_training", "num_test", "num_classes"), TOYS)
+def test_toy_sets_are_vectors_with_labels(dataset, shape, num_training, num_test, num_classes):
+    train, test = load(dataset, "train"), load(dataset, "test")
+    for examples, size in [(train, num_training), (test, num_test)]:
+        found = (examples.event_shape, examples.num_bins, examples.size, examples.num_classes, examples.context_size)
+        assert found == (shape, None, size, None, None)
+        assert examples.dataset.element_spec == tf.TensorSpec(shape, tf.float32)
+    assert not set(rows(train)) & set(rows(test))
+    if num_classes:
+        examples = load(dataset, "test", conditional=True)
+        assert (examples.num_classes, examples.context_size) == (num_classes, None)
+        events, labels = columns(examples)
+        assert set(labels) == set(range(num_classes))
+        np.testing.assert_array_equal(events, columns(test))
+
+
+def test_the_eight_gaussians_are_on_a_circle():
+    points, labels = columns(load("eight_gaussians", "train", conditional=True))
+    means = np.stack([points[labels == label].mean(0) for label in range(8)])
+    np.testing.assert_allclose(means @ [1, 1j], 2 * np.sqrt(2) * np.exp(1j * np.pi / 4 * np.arange(8)), atol=0.05)
+    np.testing.assert_allclose((points - means[labels]).std(0), np.sqrt(2) / 4, rtol=0.02)
+
+
+def test_the_arms_of_the_pinwheel_are_one_turned():
+    points, labels = columns(load("pinwheel", "train", conditional=True))
+    turned = (points @ [1, 1j]) * np.exp(2j * np.pi / 5 * labels)
+    means = np.array([turned[labels == label].mean() for label in range(5)])
+    np.testing.assert_allclose(means, turned.mean(), atol=0.05)
+    assert abs(turned.mean()) > 1 and abs(points.mean(0)).max() < 0.05
+
+
+def test_the_checkerboard_is_uniform_on_every_other_square():
+    points = columns(load("checkerboard", "train"))
+    assert abs(points).max() <= 4
+    squares = np.minimum(np.floor((points + 4) / 2).astype(int), 3)
+    assert not (squares.sum(1) % 2).any()
+    np.testing.assert_allclose(np.unique(squares, axis=0, return_counts=True)[1], [20_000 / 8] * 8, rtol=0.1)
+
+
+def test_the_tumors_are_scikit_learns():
+    found = sklearn.datasets.load_breast_cancer()
+    splits = [columns(load("breast_cancer", split, conditional=True)) for split in ("train", "validation", "test")]
+    assert [len(events) for events, _ in splits] == [398, 57, 114]
+    events, labels = (np.concatenate(column) for column in zip(*splits, strict=True))
+    assert sorted(zip(events.tolist(), labels, strict=True)) == sorted(
+        zip(found.data.astype(np.float32).tolist(), found.target, strict=True)
+    )
+
+
+def test_the_parameters_have_the_posterior_given_what_is_seen_of_them():
+    train, test = (load("gaussian_linear", split, conditional=True) for split in ("train", "test"))
+    assert (train.event_shape, train.num_bins, train.num_classes, train.context_size) == ((3,), None, None, 4)
+    assert (train.size, test.size) == (50_000, 5_000)
+    assert train.dataset.element_spec == (tf.TensorSpec([3], tf.float32), tf.TensorSpec([4], tf.float32))
+    theta, y = columns(train)
+    mean, covariance = toy.gaussian_linear_posterior(y)
+    assert (mean.shape, covariance.shape) == ((50_000, 3), (3, 3))
+    np.testing.assert_allclose(np.cov((theta - mean).T), covariance, atol=0.01)
+    np.testing.assert_allclose(y.T @ (theta - mean) / len(y), np.zeros([4, 3]), atol=0.03)  # nothing is left to learn
+    np.testing.assert_allclose(np.cov(theta.T), np.eye(3), atol=0.03)
 
 
 # Folders of pictures.
@@ -247,6 +344,43 @@ def test_the_image_configs_give_uint8_batches_of_a_known_shape(config_file, shap
         assert training.element_spec == tf.TensorSpec([2, *shape], tf.uint8)
         assert next(iter(training)).shape == (2, *shape)
         assert [len(batch) for batch in data.evaluation_batches(examples, 2)] == [2, 2, 1]
+
+
+def test_images_of_tfds_come_with_their_labels(tfds_dir):
+    examples = load("pictures", "train", tfds_dir, conditional=True)
+    assert (examples.size, examples.event_shape) == (25, (4, 6, 3))
+    assert (examples.num_classes, examples.context_size) == (2, None)
+    (images, labels), *_ = stream(examples, 1, batch_size=25, flip=True)
+    assert sorted(images[:, 0, 2, 0]) == list(range(25))
+    np.testing.assert_array_equal(images[:, 0, 2, 0] % 2, labels)
+
+
+def test_images_that_are_cropped_keep_their_labels(tfds_dir):
+    fields = dict(shorter_side=12, crop=9)
+    plain = load("scenes", "test", tfds_dir, **fields)
+    examples = load("scenes", "test", tfds_dir, conditional=True, **fields)
+    assert (examples.event_shape, plain.num_classes) == ((9, 9, 3), None)
+    images, labels = columns(examples)
+    np.testing.assert_array_equal(images, columns(plain))
+    alone = data.without_context(examples)
+    assert (alone.num_classes, alone.event_shape) == (None, (9, 9, 3))
+    np.testing.assert_array_equal(columns(alone), images)
+    assert labels.shape == (5,) and set(labels) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "conditional", "message"),
+    [
+        ("folder", True, "conditional must be False for dataset=folder, which has no labels; got True"),
+        ("checkerboard", True, "conditional must be False for dataset=checkerboard, .*; got True"),
+        ("gaussian_linear", False, "conditional must be True for dataset=gaussian_linear, .*; got False"),
+        ("celeb_a", True, 'dataset must have a "label" feature that is a ClassLabel .*; celeb_a has .*image'),
+        ("ratings", True, 'dataset must have a "label" feature that is a ClassLabel .*; ratings has .*label'),
+    ],
+)
+def test_data_that_cannot_be_conditioned_on_are_refused(dataset, conditional, message, tfds_dir):
+    with pytest.raises(ValueError, match=message):
+        load(dataset, "train", str(tfds_dir / "folder" if dataset == "folder" else tfds_dir), conditional=conditional)
 
 
 # Preprocessing.
@@ -418,6 +552,24 @@ def test_the_stream_can_be_entered_at_any_step(start_step, options):
 
 
 @pytest.mark.parametrize("options", AUGMENTATIONS)
+def test_contexts_stay_with_their_events(options):
+    plain = stream(numbered(10), 6, start_step=2, **options)
+    batches = stream(labelled(numbered(10)), 6, start_step=2, **options)
+    np.testing.assert_array_equal([images for images, _ in batches], plain)
+    for images, labels in batches:
+        assert numbers([images + 6 * (images == 0) * labels[:, None, None, None]]) == labels.tolist()
+
+
+def test_contexts_are_batched_with_their_events():
+    examples = labelled(landscapes(10)[1])
+    spec = (tf.TensorSpec([4, 4, 4, 1], tf.int32), tf.TensorSpec([4], tf.int64))
+    assert data.training_batches(examples, 4, seed=0).element_spec == spec
+    for batches in (stream(examples, 10), data.evaluation_batches(examples, 4).as_numpy_iterator()):
+        for images, labels in batches:
+            np.testing.assert_array_equal(images[:, 0, 0, 0] // 1000, labels)
+
+
+@pytest.mark.parametrize("options", AUGMENTATIONS)
 def test_the_stream_depends_on_the_seed_alone(options):
     first, again, other = (stream(numbered(10), 5, seed=seed, **options) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
@@ -478,7 +630,7 @@ def test_an_unknown_data_set_is_named(dataset):
     with pytest.raises(ValueError) as caught:
         load(dataset, "train")
     assert str(caught.value) == (
-        f"dataset must be digits, moons, folder or the name of a TFDS data set; got {dataset!r}"
+        f"dataset must be {', '.join(toy.SETS)}, folder or the name of a TFDS data set; got {dataset!r}"
     )
 
 

@@ -133,19 +133,21 @@ def test_a_density_is_drawn_beside_samples_and_data(data, panels):
 
 
 class Model:
-    """What `of_samples` needs of a model."""
+    """What `of_samples` and `of_classes` need of a model; an image of class i is of level i."""
 
     num_bins = 17
 
-    def __init__(self, event_shape):
-        self.event_shape = event_shape
+    def __init__(self, event_shape, num_classes=None, context_size=None):
+        self.event_shape, self.num_classes, self.context_size = event_shape, num_classes, context_size
 
-    def sample(self, num_samples, temperature, seed):
+    def sample(self, num_samples, temperature, seed, labels=None):
+        if labels is not None:
+            return np.broadcast_to(np.reshape(labels, [num_samples, 1, 1, 1]), [num_samples, *self.event_shape])
         levels = np.random.default_rng(seed).integers(0, 17, [num_samples, *self.event_shape])
         return levels if len(self.event_shape) == 3 else temperature * levels.astype(np.float32)
 
-    def predict(self, points, batch_size, verbose):
-        return -np.abs(points).sum(1)
+    def predict(self, points, labels=0, batch_size=None, verbose=None):
+        return np.log1p(labels) - np.abs(points).sum(1)
 
 
 def test_samples_of_images_make_a_grid_and_those_of_points_a_density():
@@ -155,6 +157,27 @@ def test_samples_of_images_make_a_grid_and_those_of_points_a_density():
 
 def test_there_is_no_picture_of_longer_vectors():
     assert pictures.of_samples(Model((3,))) is None
+
+
+def test_there_is_no_picture_where_samples_need_a_context():
+    assert pictures.of_samples(Model((2,), context_size=4)) is None
+
+
+def test_the_density_of_a_model_of_classes_is_their_mean(monkeypatch):
+    monkeypatch.setattr(pictures, "plane_density", lambda log_prob, samples: log_prob(samples))
+    plain, of_classes = (pictures.of_samples(Model((2,), num_classes)) for num_classes in (None, 3))
+    np.testing.assert_allclose(of_classes, plain + np.log(2), rtol=1e-5)  # of 1, 2 and 3
+
+
+def test_samples_of_classes_are_a_row_each():
+    grid = pictures.of_classes(Model((2, 3, 1), num_classes=5), num_samples=7)
+    rows = pictures.image_grid(np.repeat(np.arange(5), 7).reshape(35, 1, 1, 1) * np.ones([2, 3, 1]), 17, columns=7)
+    np.testing.assert_array_equal(grid, rows)
+
+
+@pytest.mark.parametrize("model", [Model((2, 3, 1)), Model((2,), num_classes=5), Model((2, 3, 1), context_size=4)])
+def test_there_are_no_rows_without_classes_or_images(model):
+    assert pictures.of_classes(model) is None
 
 
 def test_a_saved_picture_opens_with_the_same_pixels(tmp_path):

@@ -1,6 +1,7 @@
 """Runs end to end, on flows that are traced in seconds: what they leave, how they resume, what they refuse."""
 
 import dataclasses
+import importlib
 import io
 import json
 import pathlib
@@ -17,6 +18,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfp_realnvp as rnvp
+from tfp_realnvp import architectures
 from train import callbacks, data, train
 from train.configs import default
 
@@ -182,6 +184,7 @@ def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch
     workdir = shutil.copytree(run.workdir, tmp_path / "copy")
     before = contents(workdir)
     monkeypatch.setattr(rnvp.RealNVP, "fit", None)
+    monkeypatch.setattr(rnvp.RealNVP, "initialize", None)
     again = train.train_and_evaluate(tiny(), workdir)
     np.testing.assert_allclose(again["bits_per_dim"], run.result["bits_per_dim"], rtol=1e-5)
     assert facts(again) == facts(run.result)
@@ -260,8 +263,122 @@ def test_a_model_in_bfloat16_is_left_in_float32(tmp_path, eagerly):
 def test_the_data_of_another_model_are_refused(run, tmp_path):
     shutil.copy(run.workdir / "model.keras", tmp_path)
     config = tiny(dataset="moons", test_split="test[:5]")
-    with pytest.raises(ValueError, match=r"17 levels of shape \(8, 8, 1\); dataset 'moons' has None of shape \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"\(8, 8, 1\), 'num_bins': 17.*; dataset 'moons' with .* \(2,\), 'num_bins': None"
+    ):
         train.evaluate(config, tmp_path)
+    message = r"'num_classes': None.*; dataset 'digits' with conditional=True has .*'num_classes': 10"
+    with pytest.raises(ValueError, match=message):
+        train.evaluate(tiny(conditional=True), tmp_path)
+
+
+# Other flows, and what they are conditioned on.
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Plain(architectures.RealNVP):
+    """A flow of other arguments, without a context, that learns from the data what to standardize."""
+
+    def __init__(self, event_shape, width=2, num_bins="auto", seed=None, dtype=None, name="plain"):
+        super().__init__(
+            event_shape, num_scales=1, filters=width, num_blocks=1, num_bins=num_bins, seed=seed, dtype=dtype, name=name
+        )
+
+    def adapt(self, batches):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """The config of a run of `Plain`."""
+    monkeypatch.setattr(architectures, "Plain", Plain, raising=False)
+    monkeypatch.setattr(architectures, "__all__", [*architectures.__all__, "Plain"])
+    config = tiny(architecture="Plain")
+    config.model = ml_collections.ConfigDict({"width": 3})
+    return config
+
+
+def test_the_architecture_is_the_configs(plain):
+    model = train.new_model(plain, data.load(plain, "test"))
+    assert isinstance(model, Plain) and (model.event_shape, model.num_bins, model.seed) == ((8, 8, 1), 17, 0)
+
+
+def test_what_an_architecture_does_not_have_is_refused(plain, tmp_path):
+    for fields, message in [
+        ({"model": {"filters": 3}}, "no field 'filters'; there are .*'width'.* of architecture Plain"),
+        ({"model": {"num_bins": 3}}, r"no field 'num_bins'; there are \['dtype', 'name', 'width'\]"),
+        ({"conditional": True}, "architecture must be one that takes num_classes .* dataset=digits; got Plain"),
+        ({"init_from_official": str(OFFICIAL)}, "architecture must be RealNVP for init_from_official; got Plain"),
+    ]:
+        config = plain.copy_and_resolve_references()
+        with config.unlocked():
+            config.update(fields)
+        with pytest.raises(ValueError, match=message):
+            train.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def compile(self, optimizer):
+        raise Stop
+
+    called = {}
+    monkeypatch.setattr(Plain, "adapt", lambda self, batches: called.update(adapt=batches))
+    monkeypatch.setattr(Plain, "initialize", lambda self, batch: called.update(initialize=batch))
+    monkeypatch.setattr(Plain, "compile", compile)
+    plain.adapt = adapt
+    with pytest.raises(Stop):
+        train.train_and_evaluate(plain, tmp_path)
+    assert [*called] == ["adapt"] * adapt + ["initialize"]
+    examples = data.load(plain, "train")
+    first = next(iter(data.training_batches(examples, 8, seed=0, shift=0.5)))
+    np.testing.assert_array_equal(called["initialize"], first)
+    if adapt:
+        assert sum(len(batch) for batch in called["adapt"]) == examples.size
+
+
+def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, capsys, eagerly):
+    config = tiny(conditional=True, epochs=1, validation_split="validation[:5]", test_split="test[:7]")
+    config.model.filters = 2
+    result = train.train_and_evaluate(config, tmp_path)
+    images, labels = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert model.num_classes == 10
+    np.testing.assert_allclose(result["loss"], -model.predict(images, labels, verbose=0).mean(), rtol=1e-5)
+    assert result["accuracy"] == np.mean(model.classify(images) == labels)
+    assert f"accuracy {result['accuracy']:.4f}" in capsys.readouterr().out
+    with Image.open(tmp_path / "samples/classes.png") as picture:
+        assert picture.size == (6 * 89, 6 * 89)  # of 10 by 10 images and the lines between
+    (tmp_path / "samples/classes.png").unlink()
+    train.sample(config, tmp_path)
+    assert {"samples.png", "classes.png", "final.png"} <= {path.name for path in (tmp_path / "samples").iterdir()}
+    with pytest.raises(ValueError, match="conditional must be False for the figures.*; got True"):
+        train.draw_figures(config, tmp_path)
+    with pytest.raises(ValueError, match=r"'num_classes': 10.*conditional=False has .*'num_classes': None"):
+        train.evaluate(tiny(), tmp_path)
+
+
+def test_a_flow_of_a_context_is_trained(tmp_path, eagerly):
+    config = tiny(dataset="gaussian_linear", conditional=True, epochs=1, validation_split="", test_split="test[:7]")
+    config.update(architecture="VectorRealNVP", adapt=True, shift=0.0)
+    config.model = ml_collections.ConfigDict({"num_couplings": 2, "hidden_units": (4,)})
+    result = train.train_and_evaluate(config, tmp_path)
+    assert np.isfinite(result["loss"]) and "accuracy" not in result
+    assert not (tmp_path / "samples").exists()
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    theta, y = next(data.evaluation_batches(data.load(config, "train"), 50_000).as_numpy_iterator())
+    np.testing.assert_allclose(model.networks[0].mean, theta.mean(0), atol=1e-5)
+    theta, y = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
+    np.testing.assert_allclose(result["loss"], -model.predict(theta, y, verbose=0).mean(), rtol=1e-5)
+
+
+def test_the_first_images_are_without_their_labels():
+    plain, conditional = (data.load(tiny(conditional=conditional), "test") for conditional in (False, True))
+    np.testing.assert_array_equal(train.first_images(conditional, 5), train.first_images(plain, 5))
 
 
 # The authors' checkpoints.
@@ -346,6 +463,61 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
     np.testing.assert_allclose(rates, [0.0, 0.25, 0.5, 0.3, 0.1, 0.1], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["default", "digits", "cifar10_small"])
+def test_the_schedule_is_kerass_cosine(name):
+    config = importlib.import_module(f"train.configs.{name}").get_config()
+    steps = 4 * config.epochs
+    if config.warmup_steps:
+        config.warmup_steps = 7
+    there = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if config.warmup_steps else config.learning_rate,
+        decay_steps=steps - config.warmup_steps,
+        alpha=config.final_learning_rate / config.learning_rate,
+        warmup_target=config.learning_rate if config.warmup_steps else None,
+        warmup_steps=config.warmup_steps,
+    )
+    here = train.optimizer(config, steps_per_epoch=4)._learning_rate
+    for step in range(steps + 2):
+        assert float(here(step)) == float(there(step))
+
+
+@pytest.mark.parametrize(
+    ("fields", "rates"),
+    [
+        ({"decay_start": 0.05}, {0: 0.0, 5: 0.25, 10: 0.5, 55: 0.3, 100: 0.1}),
+        ({"decay_start": 0.5}, {0: 0.0, 5: 0.25, 10: 0.5, 50: 0.5, 75: 0.3, 100: 0.1, 200: 0.1}),
+        ({"decay": "linear"}, {5: 0.25, 10: 0.5, 55: 0.3, 100: 0.1}),
+        ({"decay": "linear", "decay_start": 0.5}, {5: 0.25, 50: 0.5, 60: 0.42, 100: 0.1, 200: 0.1}),
+        ({"decay": "exponential", "decay_rate": 0.5}, {5: 0.25, 10: 0.5, 19: 0.5, 20: 0.25, 39: 0.125}),
+        ({"decay": "exponential", "decay_rate": 0.5, "decay_start": 0.5}, {40: 0.5, 59: 0.5, 60: 0.25, 70: 0.125}),
+        ({"decay": "exponential"}, {5: 0.25, 10: 0.5, 100: 0.5}),
+    ],
+    ids=str,
+)
+def test_the_learning_rate_is_held_and_decays(fields, rates):
+    config = tiny(warmup_steps=10, epochs=10, learning_rate=0.5, final_learning_rate=0.1, **fields)
+    schedule = train.optimizer(config, steps_per_epoch=10)._learning_rate
+    np.testing.assert_allclose([float(schedule(step)) for step in rates], [*rates.values()], atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", train.DECAYS)
+def test_the_optimizer_is_saved_without_anything_of_the_program(decay):
+    optimizer = train.optimizer(tiny(decay=decay, decay_rate=0.9, warmup_steps=1, beta_2=0.99), steps_per_epoch=2)
+    there = keras.saving.serialize_keras_object(optimizer)
+    modules = [part.split('"')[0] for part in json.dumps(there).split('"module": "')[1:]]
+    assert len(modules) == 3 and not any(module.startswith("train") for module in modules)
+    again = keras.saving.deserialize_keras_object(there)
+    assert (type(again), again.beta_2) == (rnvp.optimizers.Adam, 0.99)
+    for step in range(5):
+        assert float(again._learning_rate(step)) == float(optimizer._learning_rate(step))
+
+
+@pytest.mark.parametrize(("warmup_steps", "start"), [(-1, 0), (3, 2)])
+def test_a_schedule_cannot_begin_within_its_warm_up(warmup_steps, start):
+    with pytest.raises(ValueError, match=f"from 0 to start; got warmup_steps={warmup_steps} and start={start}"):
+        rnvp.optimizers.WarmUp(keras.optimizers.schedules.CosineDecay(1.0, 10), warmup_steps, start)
+
+
 def test_equal_learning_rates_stay_constant():
     schedule = train.optimizer(tiny(learning_rate=0.5, final_learning_rate=0.5), steps_per_epoch=10)._learning_rate
     assert [float(schedule(step)) for step in (0, 7, 20)] == [0.5, 0.5, 0.5]
@@ -365,7 +537,13 @@ def test_equal_learning_rates_stay_constant():
         ({"warmup_steps": -1}, "warmup_steps must not be negative; got -1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
         ({"final_learning_rate": -0.1}, "final_learning_rate must not be negative; got -0.1"),
-        ({"dataset": "nope"}, "dataset must be digits, moons, folder or .* got 'nope'"),
+        ({"decay_rate": 0.0}, "decay_rate must be positive; got 0.0"),
+        ({"decay_start": 1.0}, r"decay_start must be in \[0, 1\); got 1.0"),
+        ({"beta_2": 1.0}, r"beta_2 must be in \[0, 1\); got 1.0"),
+        ({"decay": "nope"}, r"decay must be one of \['cosine', 'exponential', 'linear'\]; got 'nope'"),
+        ({"architecture": "nope"}, r"architecture must be one of \[.*'RealNVP'.*\]; got 'nope'"),
+        ({"adapt": True}, r"adapt must be False for architecture RealNVP, which has no adapt\(\); got True"),
+        ({"dataset": "nope"}, "dataset must be digits, .* folder or .* got 'nope'"),
         ({"train_split": "nope"}, "split must be one of .* got 'nope' of digits"),
         ({"validation_split": "nope"}, "split must be one of .* got 'nope' of digits"),
         ({"test_split": "nope"}, "split must be one of .* got 'nope' of digits"),
@@ -387,7 +565,7 @@ def test_wrong_values_are_named_and_nothing_is_written(fields, message, tmp_path
 def test_fields_that_no_config_has_are_named(tmp_path):
     config = tiny()
     config.bach_size = 3
-    with pytest.raises(ValueError, match=r"config has no field 'bach_size'; there are \['antialias', 'batch_size'"):
+    with pytest.raises(ValueError, match=r"config has no field 'bach_size'; there are \['adapt', .*'batch_size'"):
         train.train_and_evaluate(config, tmp_path)
     config = tiny()
     config.model.width = 3
@@ -396,7 +574,7 @@ def test_fields_that_no_config_has_are_named(tmp_path):
 
 
 def test_fields_that_are_missing_are_named(tmp_path):
-    with pytest.raises(ValueError, match="config must have the field 'antialias'"):
+    with pytest.raises(ValueError, match="config must have the field 'adapt'"):
         train.train_and_evaluate(ml_collections.ConfigDict({"dataset": "digits", "model": {}}), tmp_path)
     config = tiny()
     del config.evaluation.num_draws

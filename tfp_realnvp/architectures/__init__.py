@@ -1,6 +1,9 @@
-"""The flows of the papers, one file each."""
+"""The flows of the papers, each in a file that reads like the paper's figure; where bijectors meet networks."""
 
-from tfp_realnvp.architectures import official_checkpoint
+from tfp_realnvp.architectures.glow import Glow
+from tfp_realnvp.architectures.nice import NICE
 from tfp_realnvp.architectures.real_nvp import RealNVP
+from tfp_realnvp.architectures.uva import UvA
+from tfp_realnvp.architectures.vector_real_nvp import VectorRealNVP
 
-__all__ = ["RealNVP", "official_checkpoint"]
+__all__ = ["NICE", "Glow", "RealNVP", "UvA", "VectorRealNVP"]

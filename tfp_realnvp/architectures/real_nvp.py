@@ -1,35 +1,25 @@
 """Real NVP (Dinh, Sohl-Dickstein and Bengio, arXiv 1605.08803), as in the authors' code."""
 
 import functools
-import itertools
-import types
-
-import keras
-import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures import official_checkpoint
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
 from tfp_realnvp.bijectors import (
     BatchNormalization,
     Coupling,
     FactorOut,
-    Logit,
     Squeeze,
     additive,
     affine,
     affine_scale_first,
 )
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense, first_channels
-from tfp_realnvp.model import FlowModel
+from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense
 from tfp_realnvp.networks import MLP, Moments, ResNet, TanhScale
-from tfp_realnvp.networks.layers import draw_seed, register, spawn_seeds
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
+from tfp_realnvp.networks.layers import register, spawn_seeds
 
 
 @register
-class RealNVP(FlowModel):
+class RealNVP(Architecture):
     """The multi-scale flow of the paper's figure 4, with the masks, networks and norms of the authors' code.
 
     At each scale, data → latent, for images:
@@ -68,12 +58,7 @@ class RealNVP(FlowModel):
         averages (see `Moments`). None normalizes by the batch's moments, as the code does by default.
       skip: whether the residual networks have skips, see `ResNet`.
       bottleneck: whether residual blocks are of three convolutions, see `ResidualBlock`.
-      seed: int, the seed of initialization and dequantization noise; None draws one.
-      dtype: Keras dtype policy of the networks. The flow has the dtype of their weights: under "mixed_bfloat16" the
-        networks compute in bfloat16 and the flow in float32. Such networks are fast to train; but as what they see
-        differs in the last bits between the two directions, so does what bfloat16 rounds it to, and `decode` gives
-        back what `encode` got only in float32: `with_dtype("float32")` is the same flow with exact networks.
-      name: as for `keras.Model`.
+      dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for an `event_shape` of rank other than 1 or 3, a height or width not divisible by
@@ -108,25 +93,29 @@ class RealNVP(FlowModel):
         running_average=None,
         skip=True,
         bottleneck=False,
+        dequantization="uniform",
+        num_classes=None,
+        context_size=None,
         seed=None,
         dtype=None,
         name="real_nvp",
     ):
-        event_shape, seed = tuple(event_shape), draw_seed(seed)
-        arguments = dict(locals())
-        self._config = {key: arguments[key] for key in arguments if key not in ("self", "__class__", "dtype", "name")}
-        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        options = types.SimpleNamespace(**self._config, policy=policy)
+        super().__init__(locals())
+
+    def flow(self, networks):
+        options = self.options
         _check(options)
-        is_image = len(event_shape) == 3
-        layers = _image_flow(event_shape, options, seed) if is_image else _vector_flow(event_shape, options, seed)
-        if num_bins == "auto":
-            num_bins = 256 if is_image else None
-        if num_bins is not None:
-            layers = [Logit(num_bins, alpha), *layers]
-        base = tfd.Sample(tfd.Normal(tf.zeros([], policy.variable_dtype), 1.0), event_shape)
-        distribution = tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
-        super().__init__(distribution, num_bins=num_bins, seed=seed, dtype=policy, name=name)
+        flow_of = _image_flow if len(options.event_shape) == 3 else _vector_flow
+        return flow_of(options.event_shape, options, options.seed, networks)
+
+    def factor_outs(self):
+        if len(self.event_shape) == 1 or self.options.recursion_type == 1:
+            return []
+        channels, leaving = self.event_shape[-1], []
+        for _ in range(self.options.num_scales - 1):
+            channels = _num_kept(channels, self.options.recursion_type)
+            leaving.append((Squeeze(diagonal_first=True), channels))
+        return leaving
 
     @classmethod
     def from_official_checkpoint(cls, prefix, image_size=None, **kwargs):
@@ -150,53 +139,8 @@ class RealNVP(FlowModel):
         official_checkpoint.load_weights(model, prefix)
         return model
 
-    def with_dtype(self, dtype):
-        """A copy of the flow, optimizer included, whose networks have another dtype policy, such as "float32"."""
-        other = type(self).from_config({**self.get_config(), "dtype": dtype})
-        other.set_weights(self.get_weights())
-        if self.compiled:
-            other.compile_from_config(self.get_compile_config())
-            for copy, variable in zip(other.optimizer.variables, self.optimizer.variables, strict=True):
-                copy.assign(variable)
-        return other
 
-    def latents_by_scale(self, z):
-        z, latents = self._check_latents(z), []
-        for num_kept in self._nums_kept():
-            z, left = first_channels(Squeeze(diagonal_first=True).forward(z), num_kept)
-            latents.append(left.numpy())
-        return [*latents, tf.convert_to_tensor(z).numpy()]
-
-    def join_latents(self, latents):
-        *latents, z = latents
-        for left in reversed(latents):
-            z = Squeeze(diagonal_first=True).inverse(tf.concat([z, left], axis=-1))
-        return self._check_latents(z)
-
-    def _nums_kept(self):
-        """How many channels each factor-out keeps, the finest scale first."""
-        if len(self.event_shape) == 1 or self._config["recursion_type"] == 1:
-            return []
-        channels, sizes = self.event_shape[-1], []
-        for _ in range(self._config["num_scales"] - 1):
-            channels = _num_kept(channels, self._config["recursion_type"])
-            sizes.append(channels)
-        return sizes
-
-    def networks_by_scale(self):
-        scale = lambda network: network.name.partition("_coupling_")[0]
-        return [list(networks) for _, networks in itertools.groupby(self.networks, scale)]
-
-    def get_config(self):
-        return {**self._config, "dtype": keras.dtype_policies.serialize(self.dtype_policy), "name": self.name}
-
-
-def sequential(layers):
-    """`layers` one after the other as the papers write them, data → latent (`tfb.Chain` counts from the end)."""
-    return tfb.Chain(list(reversed(layers)))
-
-
-def _image_flow(shape, options, seed, scale=0):
+def _image_flow(shape, options, seed, networks, scale=0):
     """The recursion over the scales: a list of layers, data → latent."""
     height, width, channels = shape
     here, below = spawn_seeds(seed, 2)
@@ -210,31 +154,30 @@ def _image_flow(shape, options, seed, scale=0):
         use_batch_norm=options.use_batch_norm,
         running_average=options.running_average,
         l2=options.l2,
-        dtype=options.policy,
     )
 
     # Numbered as in the authors' code.
     def checkerboard(number, top_left, use_affine=True):
         network = functools.partial(resnet, filters=filters, checkerboard=top_left, seed=next(seeds))
         name, scale_options = f"scale_{scale}_coupling_{number}", dict(initial=0.0, l2=options.l2)
-        return _coupling(Checkerboard(top_left), shape, network, options, use_affine, name, **scale_options)
+        return _coupling(Checkerboard(top_left), shape, network, options, use_affine, networks, name, **scale_options)
 
     def channel(number, keep_first, use_affine=True):
         network = functools.partial(resnet, filters=2 * filters, seed=next(seeds))
         half = (height // 2, width // 2, 2 * channels)
         name = f"scale_{scale}_coupling_{number}"
-        return _coupling(Channel(keep_first), half, network, options, use_affine, name)
+        return _coupling(Channel(keep_first), half, network, options, use_affine, networks, name)
 
     use_affine = options.use_affine
     layers = [*checkerboard(0, 1, use_affine), *checkerboard(1, 0, use_affine), *checkerboard(2, 1)]
     if scale == options.num_scales - 1:
         return [*layers, *checkerboard(3, 0)]
-    layers += _inside(Squeeze(), [*channel(4, True, use_affine), *channel(5, False, use_affine), *channel(6, True)])
+    layers += inside(Squeeze(), [*channel(4, True, use_affine), *channel(5, False, use_affine), *channel(6, True)])
     num_kept = _num_kept(channels, options.recursion_type)
-    coarser = _image_flow((height // 2, width // 2, num_kept), options, below, scale + 1)
+    coarser = _image_flow((height // 2, width // 2, num_kept), options, below, networks, scale + 1)
     if options.recursion_type > 1:
         coarser = [FactorOut(sequential(coarser), num_kept)]
-    return [*layers, *_inside(Squeeze(diagonal_first=True), coarser)]
+    return [*layers, *inside(Squeeze(diagonal_first=True), coarser)]
 
 
 def _num_kept(channels, recursion_type):
@@ -242,57 +185,47 @@ def _num_kept(channels, recursion_type):
     return {1: 4, 2: 2, 3: 1, 4: 1}[recursion_type] * channels
 
 
-def _vector_flow(shape, options, seed):
+def _vector_flow(shape, options, seed, networks):
     """Couplings over vectors, their masks alternating between even and odd entries: a list of layers, data → latent."""
     (size,) = shape
     layers = []
     for number, layer_seed in enumerate(spawn_seeds(seed, 4 * options.num_scales)):
         mask = Dense([(entry + number) % 2 for entry in range(size)])
         hidden_units = [options.filters] * options.num_blocks
-        network = functools.partial(MLP, hidden_units=hidden_units, seed=layer_seed, dtype=options.policy)
+        network = functools.partial(MLP, hidden_units=hidden_units, seed=layer_seed)
         scale, number = divmod(number, 4)
         use_affine = options.use_affine or number >= 2
-        layers += _coupling(mask, shape, network, options, use_affine, f"scale_{scale}_coupling_{number}")
+        layers += _coupling(mask, shape, network, options, use_affine, networks, f"scale_{scale}_coupling_{number}")
     return layers
 
 
-def _coupling(mask, shape, network, options, use_affine, name, initial=1.0, l2=0.0):
+def _coupling(mask, shape, network, options, use_affine, networks, name, initial=1.0, l2=0.0):
     """A coupling whose kept and changed parts have this shape, and the batch norm of what it changed.
 
     `network` makes the conditioner of a number of outputs; `initial` and `l2` are those of its `TanhScale`.
     """
+
+    def bounded(name, dtype):
+        return TanhScale(
+            network(2 * shape[-1], dtype=dtype), initial, not options.use_batch_norm, l2, dtype=dtype, name=name
+        )
+
     if use_affine:
-        bijector_fn, use_offset = affine_scale_first if options.scale_first else affine, not options.use_batch_norm
-        conditioner = TanhScale(network(2 * shape[-1]), initial, use_offset, l2, dtype=options.policy, name=name)
+        make, bijector_fn = bounded, affine_scale_first if options.scale_first else affine
     else:
-        bijector_fn, conditioner = additive, network(shape[-1], name=name)
-    conditioner.build((None, *shape))
-    coupling = Coupling(mask, conditioner, bijector_fn)
+        make, bijector_fn = functools.partial(network, shape[-1]), additive
+    coupling = Coupling(mask, networks.conditioner(name, make, shape), bijector_fn)
     if not options.use_batch_norm:
         return [coupling]
     momentum = {} if options.running_average is None else dict(momentum=options.running_average, running=True)
-    moments = Moments(**momentum, dtype=options.policy, name=f"{name}_moments")
-    moments.build((None, shape[-1]))
+    moments = networks.layer(f"{name}_moments", functools.partial(Moments, **momentum), (shape[-1],))
     return [coupling, BatchNormalization(moments, mask)]
-
-
-def _inside(squeeze, layers):
-    return [squeeze, *layers, tfb.Invert(squeeze)]
 
 
 def _check(options):
     shape = options.event_shape
-    if len(shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in shape):
-        raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {shape}")
-    for name in ("num_scales", "filters", "num_blocks"):
-        value = getattr(options, name)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive int; got {value!r}")
-    divisor = 2 ** (options.num_scales - 1)
-    if len(shape) == 3 and (shape[0] % divisor or shape[1] % divisor):
-        raise ValueError(
-            f"event_shape must have a height and width divisible by 2^(num_scales - 1) = {divisor}; got {shape}"
-        )
+    check_counts(options, "num_scales", "filters", "num_blocks")
+    check_divisible(shape, 2 ** (options.num_scales - 1), "2^(num_scales - 1)")
     if options.recursion_type not in (1, 2, 3, 4):
         raise ValueError(f"recursion_type must be 1, 2, 3 or 4; got {options.recursion_type!r}")
     if options.running_average is not None and not (options.use_batch_norm and 0 <= options.running_average < 1):

@@ -1,21 +1,25 @@
 """Invertible maps as `tfb.Bijector`s: TFP only, no networks, no Keras. Forward is data → latent, as in the papers."""
 
 from tfp_realnvp.bijectors import masks
-from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first
+from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution
+from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, scale
 from tfp_realnvp.bijectors.fused import FusedBijector
-from tfp_realnvp.bijectors.normalization import BatchNormalization
+from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
 from tfp_realnvp.bijectors.pixels import Logit
 from tfp_realnvp.bijectors.reshaping import FactorOut, Squeeze
 
 __all__ = [
+    "ActNorm",
     "BatchNormalization",
     "Coupling",
     "FactorOut",
     "FusedBijector",
+    "Invertible1x1Convolution",
     "Logit",
     "Squeeze",
     "additive",
     "affine",
     "affine_scale_first",
     "masks",
+    "scale",
 ]

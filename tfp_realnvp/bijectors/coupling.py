@@ -33,6 +33,11 @@ def additive(params):
     return tfb.Shift(params)
 
 
+def scale(params):
+    """The diagonal map, y = x · exp(s), with s = `params`: NICE's last layer, in a coupling that keeps nothing."""
+    return tfb.Scale(log_scale=params)
+
+
 class Coupling(FusedBijector):
     """A coupling layer: part of the event is kept, the rest changes by a map whose parameters the kept part chooses.
 
@@ -42,16 +47,17 @@ class Coupling(FusedBijector):
     log|det dy/dx| = Σ over the changed entries of log|f'|
     ```
 
-    Forward is data → latent, as in the papers.
+    Forward is data → latent, as in the papers. With `masks.Nothing` it is a map whose parameters do not depend on x,
+    only on the conditioner's weights and context: such a last layer is a learned base distribution.
 
     Args:
-      mask: `masks.Checkerboard`, `masks.Channel`, `masks.Dense`, or an array of 0 (changed) and 1 (kept) in the shape
-        of the event.
+      mask: `masks.Checkerboard`, `Channel`, `Split`, `Nothing`, `Dense`, or an array of 0 (changed) and 1 (kept) in
+        the shape of the event.
       conditioner: callable, a [batch] + shape-of-kept tensor ↦ the parameters of the map, in the shape that
         `bijector_fn` expects: for `affine` twice the channels of what is changed, for `additive` as many. It may be a
-        Keras layer, a `tf.Module` or a function.
-      bijector_fn: callable, parameters ↦ elementwise `tfb.Bijector`: `affine`, `affine_scale_first`, `additive`, or
-        for example a `tfb.RationalQuadraticSpline`.
+        Keras layer, a `tf.Module` or a function; `networks.Given` binds a context to it.
+      bijector_fn: callable, parameters ↦ elementwise `tfb.Bijector`: `affine`, `affine_scale_first`, `additive`,
+        `scale`, or for example a `tfb.RationalQuadraticSpline`.
 
     Raises:
       ValueError: for a mask array of the wrong rank or with other entries.

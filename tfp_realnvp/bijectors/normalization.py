@@ -1,4 +1,4 @@
-"""Batch normalization as a layer of the flow (Real NVP, section 3.7 and appendix E)."""
+"""Normalizations as layers of the flow: batch norm (Real NVP, section 3.7 and appendix E) and Glow's act norm."""
 
 import tensorflow as tf
 
@@ -50,20 +50,65 @@ class BatchNormalization(FusedBijector):
         kept, changed = self._mask.split(x)
         mean, variance = self._moments_of(changed)
         y = (changed - mean) * tf.math.rsqrt(variance)
-        return self._mask.merge(kept, y), -0.5 * self._log_variance(variance, changed)
+        return self._mask.merge(kept, y), -0.5 * _sum_changed(self._mask, tf.math.log(variance), changed)
 
     def _inverse_and_log_det(self, y):
         kept, changed = self._mask.split(y)
         mean, variance = self._moments_of(changed, training=False)
         x = changed * tf.sqrt(variance) + mean
-        return self._mask.merge(kept, x), 0.5 * self._log_variance(variance, changed)
+        return self._mask.merge(kept, x), 0.5 * _sum_changed(self._mask, tf.math.log(variance), changed)
 
     def _moments_of(self, x, **kwargs):
         mean, variance = self._moments(x, **kwargs)
         return tf.cast(mean, x.dtype), tf.cast(variance, x.dtype) + self._epsilon
 
-    def _log_variance(self, variance, changed):
-        """Σ log σ² over the changed entries: the same for every event of the batch."""
-        shape, event_ndims = tf.shape(changed), self._mask.event_ndims
-        of_one_event = self._mask.sum_changed(tf.broadcast_to(tf.math.log(variance), shape[-event_ndims:]))
-        return tf.fill(shape[:-event_ndims], of_one_event)
+
+class ActNorm(FusedBijector):
+    """Glow's activation normalization, a learned affine map of each channel: y = (x + shift) · exp(log_scale).
+
+    ```none
+    log|det dy/dx| = pixels · Σ log_scale
+    ```
+
+    Forward is data → latent, as in the papers. A batch that goes forward may be what initializes the map (`affine`
+    decides); the inverse never does.
+
+    Args:
+      affine: callable, `(x, initialize=True) -> (shift, log_scale)`, each of shape [channels]:
+        `rnvp.networks.ChannelAffine`, or any function of that form. The inverse calls it with `initialize=False`.
+      event_ndims: int, rank of an event, 3 for images and 1 for vectors.
+
+    Example:
+
+    ```python
+    norm = ActNorm(rnvp.networks.ChannelAffine())
+    with rnvp.networks.initializing():
+        y = norm.forward(images)  # of mean 0 and variance 1
+    ```
+
+    References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.1.
+    """
+
+    def __init__(self, affine, event_ndims=3, validate_args=False, name="act_norm"):
+        parameters = dict(locals())
+        self._mask = masks.Nothing(event_ndims)
+        self._affine = self._no_dependency(affine)
+        super().__init__(parameters, event_ndims, [affine], validate_args=validate_args, name=name)
+
+    def _forward_and_log_det(self, x):
+        shift, log_scale = self._affine_of(x)
+        return (x + shift) * tf.exp(log_scale), _sum_changed(self._mask, log_scale, x)
+
+    def _inverse_and_log_det(self, y):
+        shift, log_scale = self._affine_of(y, initialize=False)
+        return y * tf.exp(-log_scale) - shift, -_sum_changed(self._mask, log_scale, y)
+
+    def _affine_of(self, x, **kwargs):
+        return [tf.cast(values, x.dtype) for values in self._affine(x, **kwargs)]
+
+
+def _sum_changed(mask, values, changed):
+    """Σ `values`, one a channel, over the entries that are changed: the same for every event of the batch."""
+    shape, event_ndims = tf.shape(changed), mask.event_ndims
+    of_one_event = mask.sum_changed(tf.broadcast_to(values, shape[-event_ndims:]))
+    return tf.fill(shape[:-event_ndims], of_one_event)

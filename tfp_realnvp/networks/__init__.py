@@ -1,7 +1,37 @@
 """Conditioners as Keras layers: Keras only, no TFP. A bijector sees them as callables."""
 
-from tfp_realnvp.networks.layers import BatchNormalization, Moments, TanhScale, WeightNormConv2D
+from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
+from tfp_realnvp.networks.conditional import Given
+from tfp_realnvp.networks.gated import GatedBlock, GatedConvNet
+from tfp_realnvp.networks.glow import GlowNet
+from tfp_realnvp.networks.layers import (
+    BatchNormalization,
+    ChannelTanhScale,
+    Moments,
+    SigmoidScale,
+    TanhScale,
+    WeightNormConv2D,
+)
+from tfp_realnvp.networks.matrix import InvertibleMatrix
 from tfp_realnvp.networks.mlp import MLP
 from tfp_realnvp.networks.resnet import ResidualBlock, ResNet
 
-__all__ = ["MLP", "BatchNormalization", "Moments", "ResNet", "ResidualBlock", "TanhScale", "WeightNormConv2D"]
+__all__ = [
+    "MLP",
+    "BatchNormalization",
+    "ChannelAffine",
+    "ChannelTanhScale",
+    "GatedBlock",
+    "GatedConvNet",
+    "Given",
+    "GlowNet",
+    "InvertibleMatrix",
+    "Moments",
+    "ResNet",
+    "ResidualBlock",
+    "SigmoidScale",
+    "TanhScale",
+    "WeightNormConv2D",
+    "initializing",
+    "uninitialized",
+]

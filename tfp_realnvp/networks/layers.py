@@ -240,13 +240,49 @@ class WeightNormConv2D(keras.layers.Layer):
         }
 
 
-@register
-class TanhScale(keras.layers.Layer):
-    """Bounds the log-scale that a network emits for an affine coupling: (t, s) ↦ (t, a · tanh(s) + b).
+class BoundedScale(keras.layers.Layer):
+    """Bounds the log-scale that a network emits for an affine coupling: (t, s) ↦ (t, bound(s)).
 
-    a is one learned number a coupling, `rescaling_scale` or `scale` in Real NVP's code, and b another where nothing
-    normalizes the coupling's output, `scale_shift` in the code. The result has the dtype of the weights: what the flow
-    computes with it stays in float32 when the network runs in bfloat16.
+    The result has the dtype of the weights: what the flow computes with it stays in float32 when the network runs in
+    bfloat16. A subclass writes `bound(log_scale)`.
+
+    Args:
+      network: Keras layer whose output holds t, then s, along its last axis.
+    """
+
+    def __init__(self, network, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.network = network
+
+    def bound(self, log_scale):
+        """The log-scale that the flow uses, from the one that the network emits."""
+        raise NotImplementedError(f"{type(self).__name__} must define bound(log_scale)")
+
+    def build(self, input_shape):
+        if not self.network.built:
+            self.network.build(input_shape)
+
+    def call(self, x):
+        shift, log_scale = ops.split(ops.cast(self.network(x), self.variable_dtype), 2, axis=-1)
+        return ops.concatenate([shift, self.bound(log_scale)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return self.network.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+
+
+@register
+class TanhScale(BoundedScale):
+    """Real NVP's bound, s ↦ a · tanh(s) + b, see `BoundedScale`.
+
+    a is one learned number a coupling, `rescaling_scale` or `scale` in the authors' code, and b another where nothing
+    normalizes the coupling's output, `scale_shift` in the code.
 
     Args:
       network: Keras layer whose output holds t, then s, along its last axis.
@@ -258,15 +294,13 @@ class TanhScale(keras.layers.Layer):
     """
 
     def __init__(self, network, initial=1.0, use_offset=False, l2=0.0, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.network = network
+        super().__init__(network, **kwargs)
         self.initial = initial
         self.use_offset = use_offset
         self.l2 = l2
 
     def build(self, input_shape):
-        if not self.network.built:
-            self.network.build(input_shape)
+        super().build(input_shape)
         self.a = self.add_weight(
             name="a",
             shape=(),
@@ -278,19 +312,49 @@ class TanhScale(keras.layers.Layer):
         if self.use_offset:
             self.b = self.add_weight(name="b", shape=(), initializer="zeros", autocast=False)
 
-    def call(self, x):
-        shift, log_scale = ops.split(ops.cast(self.network(x), self.variable_dtype), 2, axis=-1)
+    def bound(self, log_scale):
         log_scale = self.a * ops.tanh(log_scale)
-        return ops.concatenate([shift, log_scale if self.b is None else log_scale + self.b], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return self.network.compute_output_shape(input_shape)
+        return log_scale if self.b is None else log_scale + self.b
 
     def get_config(self):
-        network = keras.saving.serialize_keras_object(self.network)
-        arguments = {"initial": self.initial, "use_offset": self.use_offset, "l2": self.l2}
-        return {**super().get_config(), "network": network, **arguments}
+        return {**super().get_config(), "initial": self.initial, "use_offset": self.use_offset, "l2": self.l2}
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+
+@register
+class ChannelTanhScale(BoundedScale):
+    """The bound of the UvA tutorial, s ↦ e^f · tanh(s / e^f), with a learned f for each channel, initially 0.
+
+    Its slope at 0 is 1 whatever f is; see `BoundedScale`.
+
+    Args:
+      network: Keras layer whose output holds t, then s, along its last axis.
+
+    Example: `ChannelTanhScale(GatedConvNet(out_channels=2))`
+
+    References: P. Lippe, UvA deep learning tutorial 11.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        channels = self.network.compute_output_shape(input_shape)[-1] // 2
+        self.f = self.add_weight(name="f", shape=(channels,), initializer="zeros", autocast=False)
+
+    def bound(self, log_scale):
+        limit = ops.exp(self.f)
+        return limit * ops.tanh(log_scale / limit)
+
+
+@register
+class SigmoidScale(BoundedScale):
+    """The bound of Glow's code, s ↦ log σ(s + 2): the scale is below 1 and begins at 0.88; see `BoundedScale`.
+
+    Args:
+      network: Keras layer whose output holds t, then s, along its last axis.
+
+    Example: `SigmoidScale(GlowNet(out_channels=12))`
+
+    References: arXiv 1807.03039, section 3.3.
+    """
+
+    def bound(self, log_scale):
+        return ops.log_sigmoid(log_scale + 2)

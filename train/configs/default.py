@@ -5,8 +5,10 @@ import ml_collections
 
 def get_config():
     config = ml_collections.ConfigDict()
-    # Data: "digits", "moons", "folder" (pictures below --data_dir), or the name of a TFDS data set with an "image".
+    # Data: one of train/toy.py's sets ("digits", "moons", ...), "folder" (pictures below --data_dir), or the name of a
+    # TFDS data set with an "image".
     config.dataset = "digits"
+    config.conditional = False  # on each example's label, or on the vector that it comes with
     config.train_split = "train"
     config.validation_split = ""  # chooses the best epoch; "" keeps the last one
     config.test_split = "test"
@@ -26,7 +28,9 @@ def get_config():
     config.epochs = 10
     config.steps_per_epoch = 0  # 0: as many batches as the training split has
 
-    # Arguments of tfp_realnvp.RealNVP; the shape of the events and the number of levels come with the data.
+    # The class of the flow, of tfp_realnvp, and its arguments; a config of another class replaces these as a whole. The
+    # shape of the events, the numbers of levels and of classes, and the size of the context come with the data.
+    config.architecture = "RealNVP"
     config.model = ml_collections.ConfigDict()
     config.model.num_scales = 2
     config.model.filters = 32
@@ -40,15 +44,22 @@ def get_config():
     config.model.running_average = ml_collections.config_dict.placeholder(float)  # ρ of the paper's batch norm
     config.model.skip = True
     config.model.bottleneck = False
+    config.model.dequantization = "uniform"  # or "variational"
     config.model.dtype = "float32"  # of the networks in training: "float32" or "mixed_bfloat16"
+
+    config.adapt = False  # whether a new flow first learns what to standardize its inputs by, from the training split
 
     # Prefix of a checkpoint of the authors' TensorFlow 1 script: its weights to begin with, and its model's options.
     config.init_from_official = ""
 
-    # Adam: warm-up to the learning rate, then a cosine to the final one; equal ones keep it constant.
+    # Adam: warm-up to the learning rate, which is held and then decays; equal ones keep it constant.
     config.learning_rate = 1e-3
     config.final_learning_rate = 1e-3
     config.warmup_steps = 0
+    config.decay_start = 0.0  # fraction of all steps until which it is held
+    config.decay = "cosine"  # or "linear", to the final one; or "exponential", by decay_rate after each epoch
+    config.decay_rate = 1.0
+    config.beta_2 = 0.999
     config.clip_norm = 100.0  # of the gradient of the loss in nats
 
     config.evaluation = ml_collections.ConfigDict()

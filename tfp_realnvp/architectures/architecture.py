@@ -1,0 +1,213 @@
+"""`Architecture`: a flow that its arguments build anew, so that it is saved, copied and conditioned like all others."""
+
+import copy
+import itertools
+import re
+import types
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_realnvp.bijectors import Logit
+from tfp_realnvp.bijectors.masks import first_channels
+from tfp_realnvp.model import FlowModel
+from tfp_realnvp.networks import Given
+from tfp_realnvp.networks.layers import draw_seed
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+class Architecture(FlowModel):
+    """A `FlowModel` whose distribution follows from its constructor's arguments.
+
+    A subclass defines its `__init__` with all arguments by name, which ends in `super().__init__(locals())`, and
+    `flow(networks)`; that is all there is to a family of flows. Its arguments are `self.options`. There must be
+    `event_shape`, `seed`, `dtype` and `name`; `num_bins`, `alpha`, `dequantization`, `num_classes` and `context_size`
+    mean the same in every family:
+
+    Args:
+      event_shape: (height, width, channels) or (size,).
+      num_bins: number of pixel levels, or None for continuous data; "auto": 256 for images, None for vectors.
+      alpha: see `bijectors.Logit`, which is in front of the flow where there are pixel levels. None: x / num_bins − ½
+        instead of a logit.
+      dequantization, num_classes, context_size: see `FlowModel`. The class or context is seen by every conditioner.
+      seed: int, the seed of initialization and dequantization noise; None draws one.
+      dtype: Keras dtype policy of the networks. The flow has the dtype of their weights: under "mixed_bfloat16" the
+        networks compute in bfloat16 and the flow in float32. Such networks are fast to train; but as what they see
+        differs in the last bits between the two directions, so does what bfloat16 rounds it to, and `decode` gives
+        back what `encode` got only in float32: `with_dtype("float32")` is the same flow with exact networks.
+      name: as for `keras.Model`.
+
+    Attributes:
+      latent: the distribution of each entry of the latents.
+    """
+
+    latent = tfd.Normal
+
+    def __init__(self, arguments):
+        arguments = {key: value for key, value in arguments.items() if key not in ("self", "__class__")}
+        policy = keras.dtype_policies.get(arguments.pop("dtype") or keras.config.dtype_policy())
+        name = arguments.pop("name")
+        arguments.update(event_shape=tuple(arguments["event_shape"]), seed=draw_seed(arguments["seed"]))
+        options = types.SimpleNamespace(**{"num_bins": None, **arguments})
+        shape = options.event_shape
+        if len(shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in shape):
+            raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {shape}")
+        num_bins = options.num_bins if options.num_bins != "auto" else (256 if len(shape) == 3 else None)
+        context = {key: arguments[key] for key in ("num_classes", "context_size") if key in arguments}
+        dequantization = {key: arguments[key] for key in ("dequantization",) if key in arguments}
+        networks = Networks(policy, sum(filter(None, context.values())))
+        self._arguments, self.options = arguments, options
+
+        def distribution(context=None):
+            layers = self.flow(networks.given(context))
+            if num_bins is not None:
+                layers = [*_from_pixels(num_bins, options.alpha), *layers]
+            base = tfd.Sample(self.latent(tf.zeros([], policy.variable_dtype), 1.0), shape)
+            if context is not None:
+                base = tfd.BatchBroadcast(base, tf.shape(context)[:-1])
+            return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
+
+        super().__init__(
+            distribution if any(context.values()) else distribution(),
+            num_bins=num_bins,
+            seed=options.seed,
+            networks=networks.layers,
+            dtype=policy,
+            name=name,
+            **context,
+            **dequantization,
+        )
+
+    def flow(self, networks):
+        """The layers of the flow as the papers write them, data → latent, but for the logit.
+
+        Args:
+          networks: `Networks`, which makes and remembers the networks.
+
+        Returns:
+          List of `tfb.Bijector`s.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define flow(networks)")
+
+    def factor_outs(self):
+        """Where the latents of a scale leave: a list of `(squeeze, num_kept)`, see `FactorOut`, the finest first."""
+        return []
+
+    def with_dtype(self, dtype):
+        """A copy of the flow, optimizer included, whose networks have another dtype policy, such as "float32"."""
+        other = type(self).from_config({**self.get_config(), "dtype": dtype})
+        other.set_weights(self.get_weights())
+        if self.compiled:
+            other.compile_from_config(self.get_compile_config())
+            for copied, variable in zip(other.optimizer.variables, self.optimizer.variables, strict=True):
+                copied.assign(variable)
+        return other
+
+    def latents_by_scale(self, z):
+        z, latents = self._check_latents(z), []
+        for squeeze, num_kept in self.factor_outs():
+            z, left = first_channels(squeeze.forward(z), num_kept)
+            latents.append(left.numpy())
+        return [*latents, tf.convert_to_tensor(z).numpy()]
+
+    def join_latents(self, latents):
+        *latents, z = latents
+        for left, (squeeze, _) in zip(reversed(latents), reversed(self.factor_outs()), strict=True):
+            z = squeeze.inverse(tf.concat([z, left], axis=-1))
+        return self._check_latents(z)
+
+    def networks_by_scale(self):
+        scale = lambda network: re.match(r"scale_\d+", network.name).group()
+        return [list(networks) for _, networks in itertools.groupby(self.networks, scale)]
+
+    def get_config(self):
+        config = {**self._arguments, "dtype": keras.dtype_policies.serialize(self.dtype_policy), "name": self.name}
+        if isinstance(config.get("dequantization"), keras.layers.Layer):
+            config["dequantization"] = keras.saving.serialize_keras_object(self.dequantization)
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config.get("dequantization"), dict):
+            dequantization = keras.saving.deserialize_keras_object(config["dequantization"])
+            config = {**config, "dequantization": dequantization}
+        return cls(**config)
+
+
+class Networks:
+    """The networks of a flow by their names, each made when it is first asked for.
+
+    A flow is built for each context anew, always from the same networks.
+
+    Args:
+      policy: their Keras dtype policy.
+      context_size: how many more channels the conditioners have, 0 without a context.
+
+    Attributes:
+      context: the tensor [..., context_size] that the conditioners see, or None.
+    """
+
+    def __init__(self, policy, context_size=0):
+        self._policy, self._context_size, self._by_name = policy, context_size, {}
+        self.context = None
+
+    @property
+    def layers(self):
+        """All of them, in the order they were made in; an iterator that can be asked for again."""
+        return self._by_name.values()
+
+    def given(self, context):
+        """The same networks for this context, a tensor [..., context_size] or None."""
+        networks = copy.copy(self)
+        networks.context = context
+        return networks
+
+    def layer(self, name, make, shape):
+        """The layer of this name, or `make(name=, dtype=)` built for events of this shape. A name tells the scale.
+
+        Example: `networks.layer("scale_0_step_3_act_norm", ChannelAffine, (32, 32, 12))`
+        """
+        if name not in self._by_name:
+            layer = make(name=name, dtype=self._policy)
+            layer.build((None, *shape))
+            self._by_name[name] = layer
+        return self._by_name[name]
+
+    def conditioner(self, name, make, shape):
+        """As `layer`, for a network that sees the context as well."""
+        network = self.layer(name, make, (*shape[:-1], shape[-1] + self._context_size))
+        return network if self.context is None else Given(network, self.context)
+
+
+def sequential(layers):
+    """`layers` one after the other as the papers write them, data → latent (`tfb.Chain` counts from the end)."""
+    return tfb.Chain(list(reversed(layers)))
+
+
+def inside(squeeze, layers):
+    """`layers` between a squeeze and its inverse."""
+    return [squeeze, *layers, tfb.Invert(squeeze)]
+
+
+def _from_pixels(num_bins, alpha):
+    """The layers from pixel values in [0, num_bins) to what a flow begins with."""
+    return [tfb.Scale(1 / num_bins), tfb.Shift(-0.5)] if alpha is None else [Logit(num_bins, alpha)]
+
+
+def check_counts(options, *names):
+    """Raises a ValueError where one of these options is no positive int."""
+    for name in names:
+        value = getattr(options, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive int; got {value!r}")
+
+
+def check_divisible(event_shape, divisor, because):
+    """Raises a ValueError where an image's sides cannot be squeezed as often as there are scales."""
+    if len(event_shape) == 3 and (event_shape[0] % divisor or event_shape[1] % divisor):
+        raise ValueError(
+            f"event_shape must have a height and width divisible by {because} = {divisor}; got {event_shape}"
+        )

@@ -1,0 +1,134 @@
+"""Glow (Kingma and Dhariwal, arXiv 1807.03039): actnorm, invertible 1×1 convolution, coupling."""
+
+import functools
+
+import keras
+
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Convolution, Squeeze, additive
+from tfp_realnvp.bijectors.masks import Channel, Nothing
+from tfp_realnvp.networks import ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
+from tfp_realnvp.networks.layers import register, spawn_seeds
+
+BOUNDS = {"sigmoid": SigmoidScale, "tanh": ChannelTanhScale}
+
+
+@register
+class Glow(Architecture):
+    """The multi-scale flow of the paper's figure 2.
+
+    At each scale, data → latent:
+
+    ```none
+    squeeze
+    steps_per_scale times:  actnorm, invertible 1×1 convolution, coupling of half the channels
+    but at the last scale:  half of the channels leave, normalized by a mean and a scale that a convolution of the other
+                            half predicts; the next scale for the rest
+    at the last scale:      a mean and a scale a channel, learned, of each class where there are classes
+    ```
+
+    A learned prior, N(μ, σ²) with μ and σ from what stays or from the class, is an affine map to a standard normal
+    one; written so, the latents are standard normal throughout and have the shape of the image. The actnorms take
+    their first values from the first batch that the model is fitted to, see `FlowModel.initialize`.
+
+    Args:
+      event_shape: (height, width, channels).
+      num_scales: number of scales L; the paper: CIFAR-10 and ImageNet 32×32 3, 64×64 4.
+      steps_per_scale: steps of flow a scale K; the paper: 32 or 48.
+      filters: width of the couplings' networks; the paper: 512.
+      use_affine: False for additive couplings.
+      bound: of the couplings' log-scales: "sigmoid", log σ(s + 2) as in the authors' code, or "tanh",
+        e^f · tanh(s / e^f) with a learned f a channel, which begins at scale 1 and lets it grow.
+      factorized: whether the 1×1 convolutions are parametrized by their PLU factors, section 3.2, or directly.
+      num_bins, dequantization, context_size, seed, dtype, name: see `Architecture`.
+      num_classes: number of classes of a class-conditional flow. Beside the last scale's prior, as in the paper, every
+        network of the flow sees the class.
+      alpha: see `Architecture`; None, x / num_bins − ½ without a logit, is that of the authors' code.
+
+    Raises:
+      ValueError: for sizes below 1, another `bound`, or a height or width not divisible by 2^num_scales.
+
+    Example:
+
+    ```python
+    model = rnvp.Glow((28, 28, 1), num_scales=2, steps_per_scale=8, filters=128, num_classes=10)
+    model.compile()
+    model.fit(images, labels, epochs=5)
+    model.sample(10, labels=range(10))        # uint8 [10, 28, 28, 1]
+    model.classify(images[:8])                # int [8]
+    ```
+
+    References: arXiv 1807.03039, sections 3 and 4, figure 2, table 1.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        num_scales=3,
+        steps_per_scale=32,
+        filters=512,
+        use_affine=True,
+        bound="sigmoid",
+        factorized=True,
+        num_bins="auto",
+        alpha=None,
+        dequantization="uniform",
+        num_classes=None,
+        context_size=None,
+        seed=None,
+        dtype=None,
+        name="glow",
+    ):
+        super().__init__(locals())
+
+    def flow(self, networks):
+        options = self.options
+        if len(options.event_shape) != 3:
+            raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
+        check_counts(options, "num_scales", "steps_per_scale", "filters")
+        check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
+        if options.bound not in BOUNDS:
+            raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {options.bound!r}")
+        return _scale(options.event_shape, options, options.seed, networks)
+
+    def factor_outs(self):
+        return [(Squeeze(), None)] * (self.options.num_scales - 1)
+
+
+def _scale(shape, options, seed, networks, scale=0):
+    """The recursion over the scales: a list of layers, data → latent."""
+    height, width, channels = shape[0] // 2, shape[1] // 2, 4 * shape[2]
+    squeezed, half = (height, width, channels), (height, width, channels // 2)
+    here, below = spawn_seeds(seed, 2)
+    layers = []
+    for number, step_seed in enumerate(spawn_seeds(here, options.steps_per_scale)):
+        layers += _step(f"scale_{scale}_step_{number}", squeezed, half, options, step_seed, networks)
+    if scale == options.num_scales - 1:
+        prior = functools.partial(keras.layers.Dense, 2 * channels, kernel_initializer="zeros")
+        prior = networks.conditioner(f"scale_{scale}_prior", prior, (height, width, 0))
+        return inside(Squeeze(), [*layers, Coupling(Nothing(3), prior)])
+    prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
+    layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_prior", prior, half)))
+    coarser = FactorOut(sequential(_scale(half, options, below, networks, scale + 1)))
+    return inside(Squeeze(), [*layers, coarser])
+
+
+def _step(name, shape, half, options, seed, networks):
+    """A step of flow, figure 2a."""
+    channels = shape[-1]
+    matrix_seed, network_seed = spawn_seeds(seed, 2)
+    affine = networks.layer(f"{name}_act_norm", ChannelAffine, (channels,))
+    matrix = functools.partial(InvertibleMatrix, channels, options.factorized, matrix_seed)
+    matrix = networks.layer(f"{name}_convolution", matrix, shape)
+
+    def bounded(name, dtype):
+        return BOUNDS[options.bound](
+            GlowNet(channels, options.filters, network_seed, dtype=dtype), name=name, dtype=dtype
+        )
+
+    if options.use_affine:
+        coupling = Coupling(Channel(), networks.conditioner(f"{name}_coupling", bounded, half))
+    else:
+        network = functools.partial(GlowNet, channels // 2, options.filters, network_seed)
+        coupling = Coupling(Channel(), networks.conditioner(f"{name}_coupling", network, half), additive)
+    return [ActNorm(affine), Invertible1x1Convolution(matrix), coupling]

@@ -1,0 +1,85 @@
+"""NICE (Dinh, Krueger and Bengio, arXiv 1410.8516): additive couplings and a diagonal scaling."""
+
+import functools
+import math
+
+import keras
+import tensorflow_probability as tfp
+
+from tfp_realnvp.architectures.architecture import Architecture, check_counts
+from tfp_realnvp.bijectors import Coupling, additive, scale
+from tfp_realnvp.bijectors.masks import Nothing, Split
+from tfp_realnvp.networks import MLP
+from tfp_realnvp.networks.layers import register, spawn_seeds
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+@register
+class NICE(Architecture):
+    """Additive couplings of the odd and the even entries in turn, then y = x · exp(s) with a learned s an entry.
+
+    Images are flattened. The latents are logistic, and have the shape of the event.
+
+    ```none
+    h₁: odd entries change, h₂: even, h₃: odd, h₄: even, …,    z = exp(s) ⊙ h    (sections 3.2, 3.3 and 5.1)
+    ```
+
+    Args:
+      event_shape: (size,) or (height, width, channels).
+      num_couplings: number of couplings; the paper: 4.
+      hidden_units: rectified units of each hidden layer; the paper: 5 × 1000 (MNIST, TFD), 4 × 2000 (SVHN, CIFAR-10).
+      alpha: see `Architecture`; the paper has no logit, `None`. It writes x in [0, 1], of which ours, x / num_bins − ½,
+        is a shift.
+      num_bins, dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`.
+
+    Raises:
+      ValueError: for sizes below 1, or events of fewer than two entries.
+
+    Example: `rnvp.NICE((28, 28, 1))` is the paper's MNIST model.
+
+    References: arXiv 1410.8516, sections 3 and 5.1. Its log-likelihood is that of x / 256; ours, of x, is lower by
+    D log 256 nats, see `nats_of_unit_pixels`.
+    """
+
+    latent = tfd.Logistic
+
+    def __init__(
+        self,
+        event_shape,
+        num_couplings=4,
+        hidden_units=(1000, 1000, 1000, 1000, 1000),
+        num_bins="auto",
+        alpha=None,
+        dequantization="uniform",
+        num_classes=None,
+        context_size=None,
+        seed=None,
+        dtype=None,
+        name="nice",
+    ):
+        super().__init__(locals())
+
+    def flow(self, networks):
+        options, shape = self.options, self.options.event_shape
+        check_counts(options, "num_couplings")
+        size = math.prod(shape)
+        if size < 2:
+            raise ValueError(f"event_shape must have at least two entries; got {shape}")
+        layers = []
+        for number, seed in enumerate(spawn_seeds(options.seed, options.num_couplings)):
+            mask = [(entry + number + 1) % 2 for entry in range(size)]
+            network = functools.partial(MLP, size - sum(mask), tuple(options.hidden_units), seed=seed)
+            conditioner = networks.conditioner(f"scale_0_coupling_{number}", network, (sum(mask),))
+            layers.append(Coupling(Split(mask), conditioner, additive))
+        diagonal = functools.partial(keras.layers.Dense, size, kernel_initializer="zeros")
+        layers.append(Coupling(Nothing(1), networks.conditioner("scale_0_diagonal", diagonal, (0,)), scale))
+        if len(shape) == 1:
+            return layers
+        flatten = tfb.Reshape(event_shape_in=shape, event_shape_out=(size,))
+        return [flatten, *layers, tfb.Reshape(event_shape_in=(size,), event_shape_out=shape)]
+
+    def nats_of_unit_pixels(self, nats):
+        """Log-likelihoods of x / num_bins, in which the paper reports them, from those of x: + D log num_bins."""
+        return nats + math.prod(self.event_shape) * math.log(self.num_bins)

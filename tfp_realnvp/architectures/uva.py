@@ -1,0 +1,99 @@
+"""The three flows of the UvA deep learning tutorial 11 (P. Lippe): simple, variational dequantization, multi-scale."""
+
+import functools
+
+import numpy as np
+
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.bijectors import Coupling, FactorOut, Squeeze
+from tfp_realnvp.bijectors.masks import Checkerboard, Dense
+from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet
+from tfp_realnvp.networks.layers import register, spawn_seeds
+
+
+@register
+class UvA(Architecture):
+    """Affine couplings conditioned by gated convolutional networks, as the tutorial has them for MNIST.
+
+    Data → latent:
+
+    ```none
+    simple        checkerboard ×8
+    multi-scale   checkerboard ×2, squeeze, channel ×2, factor half of the channels out, squeeze, channel ×4
+    ```
+
+    The networks of the multi-scale flow are `filters`, 1.5 · `filters` and 2 · `filters` wide. Its squeezes are
+    channel-major, and a channel coupling's network sees all channels, with those that change at zero. The latents are
+    standard normal and have the shape of the image.
+
+    Args:
+      event_shape: (height, width, channels).
+      multi_scale: whether the flow is the multi-scale one.
+      filters: width of the networks, at the first scale.
+      num_blocks: gated blocks a network.
+      num_bins, alpha, dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`. The tutorial
+        has "variational" dequantization for all but its simple flow.
+
+    Raises:
+      ValueError: for sizes below 1, an odd `filters` or a height or width not divisible by 4 where `multi_scale`.
+
+    Example: `rnvp.UvA((28, 28, 1), multi_scale=True, dequantization="variational")` is the tutorial's third flow.
+
+    References: P. Lippe, UvA deep learning tutorials, 11: normalizing flows for image modeling.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        multi_scale=False,
+        filters=32,
+        num_blocks=3,
+        num_bins="auto",
+        alpha=5e-6,
+        dequantization="uniform",
+        num_classes=None,
+        context_size=None,
+        seed=None,
+        dtype=None,
+        name="uva",
+    ):
+        super().__init__(locals())
+
+    def flow(self, networks):
+        options = self.options
+        if len(options.event_shape) != 3:
+            raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
+        check_counts(options, "filters", "num_blocks")
+        seeds = iter(spawn_seeds(options.seed, 8))
+
+        def couplings(scale, shape, filters, masks):
+            layers, channels = [], shape[-1]
+            for number, mask in enumerate(masks):
+                network = functools.partial(_conditioner, 2 * channels, filters, options.num_blocks, next(seeds))
+                conditioner = networks.conditioner(f"scale_{scale}_coupling_{number}", network, shape)
+                layers.append(Coupling(mask, conditioner))
+            return layers
+
+        if not options.multi_scale:
+            return couplings(0, options.event_shape, options.filters, [Checkerboard(i % 2) for i in range(8)])
+        check_divisible(options.event_shape, 4, "2^(number of scales)")
+        height, width, channels = options.event_shape
+        half, quarter = (height // 2, width // 2, 4 * channels), (height // 4, width // 4, 8 * channels)
+        fine = couplings(0, options.event_shape, options.filters, [Checkerboard(0), Checkerboard(1)])
+        middle = couplings("0_squeezed", half, 3 * options.filters // 2, _halves(half[-1], 2))
+        coarse = couplings(1, quarter, 2 * options.filters, _halves(quarter[-1], 4))
+        return [*fine, *inside(Squeeze(), [*middle, FactorOut(sequential(inside(Squeeze(), coarse)))])]
+
+    def factor_outs(self):
+        return [(Squeeze(), None)] if self.options.multi_scale else []
+
+
+def _conditioner(out_channels, filters, num_blocks, seed, name, dtype):
+    network = GatedConvNet(out_channels, filters, num_blocks, seed, dtype=dtype)
+    return ChannelTanhScale(network, dtype=dtype, name=name)
+
+
+def _halves(channels, number):
+    """Masks of all channels that keep the first half, the second, the first, …"""
+    first = np.arange(channels) < channels // 2
+    return [Dense((first if i % 2 == 0 else ~first)[np.newaxis, np.newaxis]) for i in range(number)]

@@ -1,0 +1,133 @@
+"""Real NVP for vectors: tabular data, and densities given a context, as for simulation-based inference."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_realnvp.architectures.architecture import Architecture, check_counts
+from tfp_realnvp.bijectors import ActNorm, BatchNormalization, Coupling
+from tfp_realnvp.bijectors.masks import Split
+from tfp_realnvp.networks import MLP, ChannelAffine, Moments, TanhScale
+from tfp_realnvp.networks.layers import register, spawn_seeds
+
+
+@register
+class VectorRealNVP(Architecture):
+    """Affine couplings over vectors, conditioned by MLPs, with the standardization of the data as the first layer.
+
+    ```none
+    y = (x − mean) / deviation,    then couplings and norms in turn
+    ```
+
+    Args:
+      event_shape: (size,).
+      num_couplings: number of couplings.
+      hidden_units: sizes of the hidden layers of each MLP.
+      activation: Keras activation of the hidden layers.
+      norm: the norm behind each coupling but the last: "batch", "act" or None.
+      random_masks: whether each coupling keeps a random half of the entries, drawn from the seed; otherwise they keep
+        the even and the odd entries in turn.
+      num_classes, context_size, seed, dtype, name: see `Architecture`. With a context it is p(x | context).
+
+    Raises:
+      ValueError: for sizes below 1, another `norm`, or events that are no vectors.
+
+    Example:
+
+    ```python
+    posterior = rnvp.VectorRealNVP((3,), context_size=4)      # of 3 parameters, given 4 observed numbers
+    posterior.adapt(parameters, observations)
+    posterior.compile()
+    posterior.fit(parameters, observations, epochs=20)
+    posterior.sample(1000, context=observed)                  # float [1000, 3]
+    posterior.given(observed).log_prob(parameters[0])
+    ```
+
+    References: arXiv 1605.08803, sections 3.2 to 3.7; arXiv 1912.02762, section 6.3, on inference from simulations.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        num_couplings=8,
+        hidden_units=(64, 64),
+        activation="relu",
+        norm="act",
+        random_masks=False,
+        num_bins=None,
+        alpha=None,
+        num_classes=None,
+        context_size=None,
+        seed=None,
+        dtype=None,
+        name="vector_real_nvp",
+    ):
+        super().__init__(locals())
+
+    def flow(self, networks):
+        options, shape = self.options, self.options.event_shape
+        if len(shape) != 1:
+            raise ValueError(f"event_shape must be (size,); got {shape}")
+        check_counts(options, "num_couplings")
+        norms = {"batch": _batch_norm, "act": _act_norm, None: lambda *_: []}
+        if options.norm not in norms:
+            raise ValueError(f'norm must be "batch", "act" or None; got {options.norm!r}')
+        (size,) = shape
+        moments = networks.layer("scale_0_standardization", _moments, shape)
+        if options.context_size:
+            of_context = networks.layer("scale_0_context_standardization", _moments, (options.context_size,))
+            if networks.context is not None:
+                mean, variance = of_context(networks.context)
+                networks = networks.given((networks.context - mean) * tf.math.rsqrt(variance))
+        layers = [BatchNormalization(moments, event_ndims=1, epsilon=0.0)]
+        for number, seed in enumerate(spawn_seeds(options.seed, options.num_couplings)):
+            name, (mask_seed, network_seed) = f"scale_0_coupling_{number}", spawn_seeds(seed, 2)
+            mask = (np.arange(size) + number) % 2
+            if options.random_masks:
+                mask = np.random.default_rng(mask_seed).permutation(mask)
+            changed = int(size - sum(mask))
+            make = functools.partial(_conditioner, 2 * changed, options, network_seed)
+            layers.append(Coupling(Split(mask), networks.conditioner(name, make, (size - changed,))))
+            if number < options.num_couplings - 1:
+                layers += norms[options.norm](networks, f"{name}_norm", shape)
+        return layers
+
+    def adapt(self, x, y=None):
+        """Standardizes by the means and deviations of these data, as `keras.layers.Normalization` does.
+
+        Args:
+          x, y: the training data, as for `fit`; a context is standardized as well, in front of the conditioners.
+
+        Raises:
+          ValueError: for data that do not fit the model, or of which a column is constant.
+        """
+        parts = zip(*self.batches(x if isinstance(x, tf.data.Dataset) else (x, y), batch_size=2**14), strict=True)
+        columns = {"x": "scale_0_standardization", "y": "scale_0_context_standardization"}
+        for (argument, name), part in zip(columns.items(), parts, strict=True):
+            moments = [network for network in self.networks if network.name == name]
+            if moments:
+                values = np.concatenate(part).astype(np.float64)
+                constant = np.flatnonzero(values.std(axis=0) == 0)
+                if constant.size:
+                    raise ValueError(f"{argument} must vary in every column; got constants in columns {[*constant]}")
+                moments[0].mean.assign(values.mean(axis=0))
+                moments[0].variance.assign(values.var(axis=0))
+
+
+def _moments(name, dtype):
+    """Moments that only `adapt` changes."""
+    return Moments(name=name, dtype=dtype, trainable=False)
+
+
+def _conditioner(out_units, options, seed, name, dtype):
+    mlp = MLP(out_units, tuple(options.hidden_units), options.activation, seed, dtype=dtype)
+    return TanhScale(mlp, dtype=dtype, name=name)
+
+
+def _batch_norm(networks, name, shape):
+    return [BatchNormalization(networks.layer(name, Moments, shape), event_ndims=1)]
+
+
+def _act_norm(networks, name, shape):
+    return [ActNorm(networks.layer(name, ChannelAffine, shape), event_ndims=1)]

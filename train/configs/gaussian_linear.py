@@ -1,0 +1,13 @@
+"""The posterior of a Gaussian linear model, whose exact answer is known, by Real NVP for vectors given a context."""
+
+from train.configs import eight_gaussians
+
+
+def get_config():
+    config = eight_gaussians.get_config()
+    config.dataset = "gaussian_linear"
+    config.conditional = True
+    config.model.num_couplings = 8
+    config.epochs = 10
+    config.learning_rate = 2e-3
+    return config

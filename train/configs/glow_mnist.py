@@ -1,0 +1,22 @@
+"""A class-conditional Glow on MNIST: samples of each digit, and a classifier by Bayes' rule; minutes on two cores."""
+
+import math
+
+from train.configs import glow_cifar10_small
+
+
+def get_config():
+    config = glow_cifar10_small.get_config()
+    config.dataset = "mnist"
+    config.conditional = True
+    config.train_split = "train[:50000]"
+    config.test_split = "test"
+    config.flip = False
+    config.model.num_scales = 2
+    config.model.steps_per_scale = 8
+    config.model.filters = 64
+    config.model.alpha = 5e-6
+    config.epochs = 10
+    config.steps_per_epoch = 150
+    config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
+    return config
