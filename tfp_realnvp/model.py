@@ -178,6 +178,11 @@ class FlowModel(keras.Model):
         """Tuple, the shape of one image or vector, and of its latent."""
         return self._event_shape
 
+    @property
+    def is_convolutional(self):
+        """Whether it may draw images of another size than those of the training, `sample(image_size=)`."""
+        return not self.context_size and len(self._event_shape) == 3 and isinstance(self.base_distribution, tfd.Sample)
+
     def latents_by_scale(self, z):
         """The latents of each scale, the finest first; a flow of one scale has one.
 
@@ -470,8 +475,8 @@ class FlowModel(keras.Model):
             contexts = [self._repeated_context(labels, context, num_samples)]
         base = getattr(self._flow(*contexts or [None]), "distribution", self._distribution)
         if image_size is not None:
-            if not isinstance(base, tfd.Sample) or len(self._event_shape) != 3:
-                raise ValueError(f"image_size must be None for a flow without independent latents; got {image_size}")
+            if not self.is_convolutional:
+                raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
             base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
         z = base.sample([] if contexts else num_samples, seed=tf.constant([seed, 0]))
         if temperature != 1:

@@ -17,8 +17,10 @@ def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
     """Writes every figure as a PNG file, and as an image summary of the same name for TensorBoard.
 
     ```none
-    samples, data_and_samples, reconstructions, manifold, interpolation, hierarchy, samples_2x, samples_10x, nearest
+    samples, data_and_samples, reconstructions, manifold, interpolation, hierarchy, nearest, samples_2x, samples_10x
     ```
+
+    The last two are left out for a flow that is not convolutional.
 
     Args:
       model: `FlowModel` of images; the summaries' step is that of its optimizer, 0 for a model without one.
@@ -51,10 +53,11 @@ def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
         "manifold": manifold(model, test_images),
         "interpolation": interpolation(model, test_images),
         "hierarchy": hierarchy(model, test_images, seed),
-        "samples_2x": larger_samples(model, 2, 4, seed),
-        "samples_10x": larger_samples(model, 10, 1, seed),
         "nearest": nearest(model, training_images, test_images, seed),
     }
+    if model.is_convolutional:
+        figures["samples_2x"] = larger_samples(model, 2, 4, seed)
+        figures["samples_10x"] = larger_samples(model, 10, 1, seed)
     step = int(model.optimizer.iterations) if model.compiled else 0
     paths = []
     with tf.summary.create_file_writer(str(tensorboard_dir)).as_default(step):

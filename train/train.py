@@ -1,5 +1,6 @@
 """What the program does: training, evaluation, recalibration, samples and figures of a config in a workdir."""
 
+import importlib
 import importlib.metadata
 import inspect
 import itertools
@@ -231,7 +232,7 @@ def new_model(config, examples):
     Raises:
       ValueError: where the architecture cannot be conditioned on what the data are conditioned on.
     """
-    flow = getattr(architectures, config.architecture)
+    flow = architecture(config)
     given = {name: getattr(examples, name) for name in CONDITIONING if getattr(examples, name) is not None}
     for name in {*given} - {*inspect.signature(flow).parameters}:
         raise ValueError(
@@ -243,6 +244,24 @@ def new_model(config, examples):
         official_checkpoint.load_weights(model, config.init_from_official)
         print(f"weights of {config.init_from_official}, with {config.model.to_dict()}")
     return model
+
+
+def architecture(config):
+    """The class of the config's flow: one of tfp_realnvp's, or "module.Class" of any module that can be imported.
+
+    Raises:
+      ValueError: where there is no such class.
+    """
+    if config.architecture in architectures.__all__:
+        return getattr(architectures, config.architecture)
+    module, _, name = config.architecture.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"architecture must be one of {sorted(architectures.__all__)}, or the module.Class of your own; got "
+            f"{config.architecture!r} ({error})"
+        ) from error
 
 
 def optimizer(config, steps_per_epoch):
@@ -351,9 +370,7 @@ def check(config):
             raise ValueError(
                 f"{prefix} must have the field {name!r}: begin with train/configs/default.py's get_config()"
             )
-    if config.architecture not in architectures.__all__:
-        raise ValueError(f"architecture must be one of {sorted(architectures.__all__)}; got {config.architecture!r}")
-    flow = getattr(architectures, config.architecture)
+    flow = architecture(config)
     arguments = {*inspect.signature(flow).parameters} - {"event_shape", "num_bins", "seed", *CONDITIONING}
     for name in sorted({*config.model} - arguments):
         raise ValueError(

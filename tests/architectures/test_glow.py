@@ -110,7 +110,13 @@ def normal(z, mean, log_deviation):
     return scipy.stats.norm.logpdf(z, mean, np.exp(log_deviation)).sum((1, 2, 3))
 
 
-def by_hand(model, x, bound):
+SLOPES = {  # of a coupling, from what its network emits
+    "sigmoid": lambda s, _: scipy.special.expit(s + 2),
+    "tanh": lambda s, bounded: np.exp(np.exp(bounded.f) * np.tanh(s / np.exp(bounded.f))),
+}
+
+
+def by_hand(model, x):
     """log p(x), with the learned priors as the densities that the paper writes, and the latents normalized by them."""
     options, log_p, latents, see = model.options, 0.0, [], lambda name, h: network(model, name)(tf.constant(h)).numpy()
     for scale in range(options.num_scales):
@@ -126,7 +132,7 @@ def by_hand(model, x, bound):
             kept, changed = np.split(x, 2, axis=-1)
             conditioner = network(model, f"{name}_coupling")
             shift, raw = np.split(conditioner.network(tf.constant(kept)).numpy(), 2, axis=-1)
-            slope = bound(raw, conditioner)
+            slope = SLOPES[options.bound](raw, conditioner)
             x = np.concatenate([kept, (changed + shift) * slope], axis=-1)
             log_p += np.log(slope).sum((1, 2, 3))
         if scale < options.num_scales - 1:
@@ -140,19 +146,15 @@ def by_hand(model, x, bound):
 
 
 @pytest.mark.parametrize(
-    "options, bound",
-    [
-        (dict(num_scales=3), lambda s, _: scipy.special.expit(s + 2)),
-        (dict(steps_per_scale=2, factorized=False), lambda s, _: scipy.special.expit(s + 2)),
-        (dict(bound="tanh"), lambda s, layer: np.exp(np.exp(layer.f) * np.tanh(s / np.exp(layer.f)))),
-    ],
+    "options",
+    [dict(num_scales=3), dict(steps_per_scale=2, factorized=False), dict(bound="tanh")],
     ids=str,
 )
-def test_the_flow_is_that_of_the_papers_figure_with_its_learned_priors(options, bound):
+def test_the_flow_is_that_of_the_papers_figure_with_its_learned_priors(options):
     model = small((8, 16, 1), num_bins=None, dtype="float64", **options)
     laws.randomize_weights(model.weights)
     x = np.random.default_rng(0).standard_normal([3, 8, 16, 1])
-    log_p, latents = by_hand(model, x, bound)
+    log_p, latents = by_hand(model, x)
     np.testing.assert_allclose(model.distribution.log_prob(x), log_p, rtol=1e-9)
     *finer, coarsest = model.latents_by_scale(model.encode(x))
     for z, expected in zip([*finer, squeeze(coarsest)], latents, strict=True):
@@ -232,8 +234,8 @@ def test_fit_initializes_a_new_flow_and_leaves_one_that_was_read_from_a_file(tmp
     model = small()
     model.compile(keras.optimizers.SGD(0.0))
     model.fit(IMAGES, batch_size=16, verbose=0)
-    scales = [w.numpy() for w in model.weights if w.name == "log_scale"]
-    assert all(np.abs(scale).min() > 0.01 for scale in scales)
+    of_first, *_ = (w.numpy() for w in model.weights if w.name == "log_scale")
+    np.testing.assert_allclose(of_first, [-np.log(1 / np.sqrt(12))] * 4, atol=0.2)  # of uniform pixels
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     again.fit(IMAGES // 2, batch_size=16, verbose=0)
@@ -254,7 +256,7 @@ def classifier():
     """A flow of dark and bright images whose prior has the moments of each class's latents, its other weights new."""
     model = small(num_scales=1, num_classes=2, alpha=0.05)
     model.initialize(DARK_AND_BRIGHT, LABELS)
-    z = model.bijector_inputs = model.given(LABELS).bijector.inverse(tf.cast(DARK_AND_BRIGHT, tf.float32) + 0.5)
+    z = model.given(LABELS).bijector.inverse(tf.cast(DARK_AND_BRIGHT, tf.float32) + 0.5)
     prior = network(model, "scale_0_prior")
     moments = []
     for label in range(2):
@@ -310,8 +312,9 @@ def test_every_network_sees_the_class(classifier):
         log_prob = model.given([0, 0, 0, 1]).log_prob(x)
     kernels = [n.network.convs[0].kernel for n in model.networks if n.name.endswith("coupling")]
     kernels += [network(model, f"scale_{scale}_prior").kernel for scale in range(2)]
-    for gradient in tape.gradient(log_prob, [kernel.value for kernel in kernels]):
-        assert np.all(np.abs(gradient[..., -2:, :]).sum(-1) > 0)
+    for gradient in map(np.asarray, tape.gradient(log_prob, [kernel.value for kernel in kernels])):
+        *taps, _, outputs = range(gradient.ndim)
+        assert np.all(np.abs(gradient).sum((*taps, outputs))[-2:] > 0)
 
 
 def test_a_copy_in_another_precision_and_one_from_a_file_classify_alike(classifier, tmp_path):

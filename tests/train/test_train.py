@@ -541,7 +541,7 @@ def test_equal_learning_rates_stay_constant():
         ({"decay_start": 1.0}, r"decay_start must be in \[0, 1\); got 1.0"),
         ({"beta_2": 1.0}, r"beta_2 must be in \[0, 1\); got 1.0"),
         ({"decay": "nope"}, r"decay must be one of \['cosine', 'exponential', 'linear'\]; got 'nope'"),
-        ({"architecture": "nope"}, r"architecture must be one of \[.*'RealNVP'.*\]; got 'nope'"),
+        ({"architecture": "nope"}, r"architecture must be one of \[.*'RealNVP'.*\].* got 'nope'"),
         ({"adapt": True}, r"adapt must be False for architecture RealNVP, which has no adapt\(\); got True"),
         ({"dataset": "nope"}, "dataset must be digits, .* folder or .* got 'nope'"),
         ({"train_split": "nope"}, "split must be one of .* got 'nope' of digits"),

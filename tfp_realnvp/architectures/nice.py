@@ -80,6 +80,10 @@ class NICE(Architecture):
         flatten = tfb.Reshape(event_shape_in=shape, event_shape_out=(size,))
         return [flatten, *layers, tfb.Reshape(event_shape_in=(size,), event_shape_out=shape)]
 
+    @property
+    def is_convolutional(self):
+        return False
+
     def nats_of_unit_pixels(self, nats):
         """Log-likelihoods of x / num_bins, in which the paper reports them, from those of x: + D log num_bins."""
         return nats + math.prod(self.event_shape) * math.log(self.num_bins)
