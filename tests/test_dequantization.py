@@ -69,14 +69,6 @@ def test_images_of_any_integer_or_float_dtype_get_the_same_noise():
 # The layers.
 
 
-@pytest.fixture
-def eagerly():
-    """Runs without tracing, which is quicker for a few batches."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 def variational(shape, randomized=True, **options):
     layer = VariationalDequantization(**{**dict(filters=4, num_blocks=1, seed=0), **options})
     layer.build((None, *shape))
@@ -164,17 +156,17 @@ def test_log_q_is_the_change_of_variables_of_couplings_that_see_the_image(monkey
 
 @pytest.mark.parametrize("level", [0, 3])
 def test_its_density_integrates_to_one(monkeypatch, level):
-    # ∫ du = ∫ q(u) / q(u) du, over the noise that u is made of: the middles of a fine grid.
-    layer, number = variational((2, 1, 1)), 200
-    middles = (np.arange(number) + 0.5) / number
-    logistic_noise(monkeypatch, np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2, 1, 1))
-    images = np.tile(np.array([level, 1], np.uint8).reshape(1, 2, 1, 1), [number**2, 1, 1, 1])
+    # ∫ du = ∫ q(u) / q(u) du, over the logistic noise that u is made of, on a grid.
+    layer, epsilon = variational((2, 1, 1), num_couplings=2), np.linspace(-12, 12, 161)
+    grid = np.stack(np.meshgrid(epsilon, epsilon), axis=-1).reshape(-1, 2)
+    logistic_noise(monkeypatch, scipy.special.expit(grid).reshape(-1, 2, 1, 1))
+    images = np.tile(np.array([level, 1], np.uint8).reshape(1, 2, 1, 1), [len(grid), 1, 1, 1])
     x, log_q = layer(tf.constant(images), num_bins=4, seed=tf.constant([0, 0], tf.int64))
     assert np.ptp(log_q.numpy()) > 1
-    assert np.mean(np.exp(-np.float64(log_q))) == pytest.approx(1, abs=0.01)
+    volumes = np.exp(scipy.stats.logistic.logpdf(grid).sum(-1) - log_q) * (epsilon[1] - epsilon[0]) ** 2
+    assert volumes.sum() == pytest.approx(1, abs=0.01)
     first, second = (x.numpy() - images).reshape(-1, 2).T
-    expected = np.mean(np.exp(-np.float64(log_q)) * (first < 0.3) * (second < 0.6))  # the volume of a part
-    assert expected == pytest.approx(0.3 * 0.6, abs=0.01)
+    assert volumes[(first < 0.3) & (second < 0.6)].sum() == pytest.approx(0.3 * 0.6, abs=0.01)
 
 
 def test_it_depends_on_the_image(monkeypatch):
@@ -209,19 +201,25 @@ def test_the_layer_is_rebuilt_from_its_serialized_form(options):
 # Models.
 
 
-def known(dequantization):
-    """A distribution of one pixel of which the probability of each level is known."""
-    normal = tfd.Independent(tfd.Normal(tf.fill([1, 1, 1], 2.3), 0.5), 3)
-    return rnvp.FlowModel(normal, num_bins=5, seed=0, dequantization=dequantization)
+def normal_pixel(mean, deviation, randomized):
+    """A model of one pixel, nothing of which is to be trained but its noise, and an image of level 2."""
+    noise = VariationalDequantization(num_couplings=1, filters=4, num_blocks=1, seed=0)
+    normal = tfd.Independent(tfd.Normal(tf.fill([1, 1, 1], mean), deviation), 3)
+    model = rnvp.FlowModel(normal, num_bins=5, seed=0, dequantization=noise)
+    if randomized:
+        laws.randomize_weights(model.trainable_weights)
+    return model, np.full([1, 1, 1, 1], 2, np.uint8)
 
 
 def test_the_bound_is_the_density_over_that_of_the_noise():
-    model = rnvp.UvA((4, 4, 1), filters=2, num_blocks=1, num_bins=17, seed=4, dequantization=variational((4, 4, 1)))
+    noise = VariationalDequantization(num_couplings=2, filters=4, num_blocks=1)
+    normal = tfd.Independent(tfd.Normal(tf.fill([4, 4, 1], 8.0), 4.0), 3)
+    model = rnvp.FlowModel(normal, num_bins=17, seed=4, dequantization=noise)
     laws.randomize_weights(model.trainable_weights)
     images = random_images(5, 17, (4, 4, 1))
     draws = []
     for draw in range(3):
-        x, log_q = model.dequantization(tf.constant(images), 17, tf.constant([4, -1 - draw], tf.int64))
+        x, log_q = model.dequantization(tf.constant(images), num_bins=17, seed=tf.constant([4, -1 - draw], tf.int64))
         assert np.abs(log_q).min() > 0.01
         draws.append(model.distribution.log_prob(x) - log_q)
     np.testing.assert_allclose(model(images), draws[0], rtol=1e-4)
@@ -229,23 +227,19 @@ def test_the_bound_is_the_density_over_that_of_the_noise():
     np.testing.assert_allclose(evaluation.log_likelihood(model, images, num_draws=3), expected, rtol=1e-4)
 
 
-def test_more_draws_of_learned_noise_tighten_the_bound_towards_the_probability(eagerly):
-    model, images = known(variational((1, 1, 1))), np.full([1, 1, 1, 1], 2, np.uint8)
+def test_more_draws_of_learned_noise_tighten_the_bound_towards_the_probability():
+    model, images = normal_pixel(2.3, 0.5, randomized=True)
     probability = np.diff(scipy.stats.norm.cdf([2, 3], 2.3, 0.5))
-    single = [float(model(images, draw=draw)[0]) for draw in range(300)]
+    single = [float(model.log_likelihood(images, draw=draw)[0]) for draw in range(300)]
     assert np.mean(single) < math.log(probability[0]) - 0.02
     averaged = scipy.special.logsumexp(single) - math.log(300)
     assert averaged == pytest.approx(math.log(probability[0]), abs=0.1)
     np.testing.assert_allclose(evaluation.log_likelihood(model, images, num_draws=300), [averaged], rtol=1e-4)
 
 
-def test_training_the_noise_tightens_the_bound(eagerly):
-    # The noise is all that there is to train: q goes to the density within the bin.
-    layer = variational((1, 1, 1), randomized=False)
-    normal = tfd.Independent(tfd.Normal(tf.fill([1, 1, 1], 2.0), 0.2), 3)
-    model = rnvp.FlowModel(normal, num_bins=5, seed=0, dequantization=layer)
-    images = np.full([1, 1, 1, 1], 2, np.uint8)
-    bound = lambda: np.mean([float(model(images, draw=draw)[0]) for draw in range(40)])
+def test_training_the_noise_tightens_the_bound():
+    model, images = normal_pixel(2.0, 0.2, randomized=False)
+    bound = lambda: np.mean([model.log_likelihood(images, draw=draw) for draw in range(40)])
     before = bound()
     model.compile(rnvp.optimizers.Adam(0.1))
     for _ in range(15):

@@ -135,7 +135,6 @@ def test_by_default_it_has_the_sizes_of_the_papers_mnist_model():
         (dict(event_shape=(1, 1, 1)), r"event_shape must have at least two entries; got \(1, 1, 1\)"),
         (dict(num_couplings=0), "num_couplings must be a positive int; got 0"),
         (dict(hidden_units=[8, 0]), r"hidden_units must be positive ints; got .*\(8, 0\)"),
-        (dict(num_bins=0), "num_bins must be None or an int from 1 to 65536; got 0"),
         (dict(context_size=-1), "context_size must be None or a positive int; got -1"),
     ],
 )

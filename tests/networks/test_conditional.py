@@ -100,7 +100,7 @@ def test_a_distribution_of_a_batch_of_contexts_has_each_contexts_density():
     log_prob = together.log_prob(x)
     for i, j in np.ndindex(2, 3):
         np.testing.assert_allclose(log_prob[:, i, j], distribution(contexts[i, j]).log_prob(x[:, i, j]), rtol=1e-5)
-    assert np.ptp(together.log_prob(x[0, 0, 0]).numpy()) > 1e-3
+    assert np.ptp(together.log_prob(tf.broadcast_to(x[0, 0, 0], [2, 3, 3])).numpy()) > 1e-3
 
 
 if __name__ == "__main__":

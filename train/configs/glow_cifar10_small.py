@@ -9,13 +9,15 @@ def get_config():
     config.model.steps_per_scale = 8
     config.model.filters = 128
     config.model.bound = "tanh"
+    config.model.alpha = 0.05
     config.model.dtype = "mixed_bfloat16"
+    config.batch_size = 16  # in ten minutes more steps do more than larger ones
     config.epochs = 10
-    config.steps_per_epoch = 175
+    config.steps_per_epoch = 500
     config.learning_rate = 2e-3
     config.final_learning_rate = 0.0
-    config.warmup_steps = 100
+    config.warmup_steps = 200
     config.decay = "linear"
-    config.decay_start = 0.4
+    config.decay_start = 0.5
     config.beta_2 = 0.99
     return config

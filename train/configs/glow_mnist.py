@@ -9,7 +9,6 @@ def get_config():
     config = glow_cifar10_small.get_config()
     config.dataset = "mnist"
     config.conditional = True
-    config.train_split = "train[:50000]"
     config.test_split = "test"
     config.flip = False
     config.model.num_scales = 2
@@ -17,6 +16,6 @@ def get_config():
     config.model.filters = 64
     config.model.alpha = 5e-6
     config.epochs = 10
-    config.steps_per_epoch = 150
+    config.steps_per_epoch = 300
     config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
     return config
