@@ -208,9 +208,7 @@ def test_samples_may_be_larger_than_in_training(trained):
 def test_only_flows_over_independent_latents_have_other_sizes():
     base = tfd.Independent(tfd.Normal(tf.zeros([4, 4, 1]), 1.0), 3)
     model = rnvp.FlowModel(tfd.TransformedDistribution(base, tfb.Scale(2.0)))
-    with pytest.raises(
-        ValueError, match=r"image_size must be None for a flow that is not convolutional; got \(8, 8\)"
-    ):
+    with pytest.raises(ValueError, match=r"image_size must be None for a flow that is not convolutional; got \(8, 8\)"):
         model.sample(1, image_size=(8, 8))
 
 

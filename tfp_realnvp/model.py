@@ -90,16 +90,13 @@ class FlowModel(keras.Model):
             example = distribution(tf.zeros([1, self.context_size], self.variable_dtype))
         self._event_shape = _checked_event_shape(example, batch_rank=1 if self.context_size else 0)
         self._event_dtype = example.dtype
-        if num_bins == "auto":
-            num_bins = 256 if len(self._event_shape) == 3 else None
-        if num_bins is not None and (not isinstance(num_bins, int) or not 1 <= num_bins <= 65536):
-            raise ValueError(f"num_bins must be None or an int from 1 to 65536; got {num_bins!r}")
-        self.num_bins = num_bins
+        self.num_bins = checked_num_bins(num_bins, self._event_shape)
         self.seed = draw_seed(seed)
         self.dequantization = None
-        if num_bins is not None:
+        if self.num_bins is not None:
             self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
-            self.dequantization.build((None, *self._event_shape))
+            if not self.dequantization.built:
+                self.dequantization.build((None, *self._event_shape))
         self._nats = keras.metrics.Mean("loss", dtype="float64")
         found = find_networks(example)
         networks = found + [network for network in networks if not any(network is other for other in found)]
@@ -144,7 +141,10 @@ class FlowModel(keras.Model):
         """
         if not self.context_size:
             raise ValueError(f"context must be left out: the flow is not conditional; got {context!r}")
-        context = tf.cast(tf.convert_to_tensor(context), self._context_dtype)
+        context = tf.convert_to_tensor(context)
+        if self.num_classes and not context.dtype.is_integer:
+            raise ValueError(f"context must hold the {self._contexts_are}; got {context.dtype.name}")
+        context = tf.cast(context, self._context_dtype)
         if not self.num_classes and context.shape[-1] != self.context_size:
             raise ValueError(f"context must have shape [..., {self.context_size}]; got {tuple(context.shape)}")
         if self.num_classes:
@@ -279,16 +279,18 @@ class FlowModel(keras.Model):
         """`initialize` by the first batch of what `fit` is given; returns what is to be fitted."""
         batch = x, y
         if isinstance(x, types.GeneratorType):
-            batch = next(x)
+            batch = next(x, None)
             x = (each for each in itertools.chain([batch], x))
         elif isinstance(x, tf.data.Dataset):
-            batch = next(iter(x.take(1)))
+            batch = next(iter(x.take(1)), None)
         elif isinstance(x, keras.utils.PyDataset):
             batch = x[0]
         else:
             events, context = self._unpack(batch)
             chosen = np.random.default_rng(self.seed).permutation(len(events))[:batch_size]
             batch = (np.asarray(events)[chosen], None if context is None else np.asarray(context)[chosen])
+        if batch is None:
+            raise ValueError("x must not be empty; got a data set without batches")
         self.initialize(*batch[:2] if isinstance(batch, tuple) else [batch])
         return x
 
@@ -704,6 +706,19 @@ def find_networks(distribution):
     bijectors = sorted((m for m in modules if isinstance(m, FusedBijector)), key=lambda bijector: bijector.number)
     networks = (n.network if isinstance(n, Given) else n for b in bijectors for n in b.networks)
     return list({id(n): n for n in networks if isinstance(n, keras.layers.Layer)}.values())
+
+
+def checked_num_bins(num_bins, event_shape):
+    """The number of pixel levels, or None for continuous data; "auto": 256 for images, None for vectors.
+
+    Raises:
+      ValueError: for anything else but an int from 1 to 65536.
+    """
+    if num_bins == "auto":
+        return 256 if len(event_shape) == 3 else None
+    if num_bins is not None and (not isinstance(num_bins, int) or not 1 <= num_bins <= 65536):
+        raise ValueError(f"num_bins must be None or an int from 1 to 65536; got {num_bins!r}")
+    return num_bins
 
 
 def _check_context_arguments(num_classes, context_size):

@@ -49,7 +49,10 @@ def num_parameters(event_shape, num_scales, steps_per_scale, filters, num_classe
         hidden = (9 * (channels // 2 + num_classes) * filters + filters) + (filters**2 + filters)
         step = 2 * channels + channels**2 + hidden + 9 * filters * channels + channels
         is_last = scale == num_scales - 1
-        prior = 2 * channels * (1 + num_classes) if is_last else 9 * (channels // 2 + num_classes) * channels + channels
+        prior = 9 * (channels // 2 + num_classes) * channels + channels
+        if is_last:  # a mean and a scale a channel; of each class, of each entry
+            height, width = (size // 2**num_scales for size in event_shape[:2])
+            prior = 2 * channels * (height * width * (1 + num_classes) if num_classes else 1)
         total += steps_per_scale * step + prior
         channels //= 2
     return total
@@ -140,7 +143,7 @@ def by_hand(model, x):
             shift, log_scale = np.split(see(f"scale_{scale}_prior", x), 2, axis=-1)
             log_p += normal(left, -shift, -log_scale)
             latents.append((left + shift) * np.exp(log_scale))
-    shift, log_scale = np.split(network(model, f"scale_{scale}_prior").bias.numpy(), 2)
+    shift, log_scale = np.split(network(model, f"scale_{scale}_prior").values.numpy(), 2)
     log_p += normal(x, -shift, -log_scale)
     return log_p, [*latents, (x + shift) * np.exp(log_scale)]
 
@@ -262,7 +265,7 @@ def classifier():
     for label in range(2):
         squeezed = squeeze(z.numpy()[label == LABELS])
         moments.append(np.concatenate([-squeezed.mean((0, 1, 2)), -np.log(squeezed.std((0, 1, 2)))]))
-    prior.kernel.assign(moments)
+    prior.kernel.assign(np.broadcast_to(moments, prior.kernel.shape))
     return model
 
 

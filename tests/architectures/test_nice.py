@@ -39,7 +39,7 @@ def by_hand(model, x):
         for hidden_kernel, hidden_bias in zip(hidden[::2], hidden[1::2], strict=True):
             m = np.maximum(m @ hidden_kernel + hidden_bias, 0)
         h[:, changed] += m @ kernel + bias
-    log_scale = diagonal.bias.numpy()
+    log_scale = diagonal.values.numpy()
     return h * np.exp(log_scale), log_scale.sum()
 
 
@@ -141,6 +141,13 @@ def test_by_default_it_has_the_sizes_of_the_papers_mnist_model():
 def test_bad_arguments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         rnvp.NICE(**{"event_shape": (4,), "hidden_units": [3], **arguments})
+
+
+def test_training_in_a_graph_in_float32():
+    model = rnvp.NICE((4,), hidden_units=(8,), num_bins=None, seed=0)
+    model.compile()
+    model.fit(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32), epochs=2, verbose=0)
+    assert all(np.any(weight) for weight in model.get_weights())
 
 
 if __name__ == "__main__":

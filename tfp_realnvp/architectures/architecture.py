@@ -1,6 +1,7 @@
 """`Architecture`: a flow that its arguments build anew, so that it is saved, copied and conditioned like all others."""
 
 import copy
+import functools
 import itertools
 import re
 import types
@@ -9,10 +10,10 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_realnvp.bijectors import Logit
+from tfp_realnvp.bijectors import Broadcast, Logit
 from tfp_realnvp.bijectors.masks import first_channels
-from tfp_realnvp.model import FlowModel
-from tfp_realnvp.networks import Given
+from tfp_realnvp.model import FlowModel, checked_num_bins
+from tfp_realnvp.networks import Constant, Given
 from tfp_realnvp.networks.layers import draw_seed
 
 tfb = tfp.bijectors
@@ -55,7 +56,7 @@ class Architecture(FlowModel):
         shape = options.event_shape
         if len(shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in shape):
             raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {shape}")
-        num_bins = options.num_bins if options.num_bins != "auto" else (256 if len(shape) == 3 else None)
+        num_bins = checked_num_bins(options.num_bins, shape)
         context = {key: arguments[key] for key in ("num_classes", "context_size") if key in arguments}
         dequantization = {key: arguments[key] for key in ("dequantization",) if key in arguments}
         networks = Networks(policy, sum(filter(None, context.values())))
@@ -64,10 +65,12 @@ class Architecture(FlowModel):
         def distribution(context=None):
             layers = self.flow(networks.given(context))
             if num_bins is not None:
-                layers = [*_from_pixels(num_bins, options.alpha), *layers]
+                layers = [*_from_pixels(num_bins, options.alpha, policy.variable_dtype), *layers]
             base = tfd.Sample(self.latent(tf.zeros([], policy.variable_dtype), 1.0), shape)
             if context is not None:
-                base = tfd.BatchBroadcast(base, tf.shape(context)[:-1])
+                batch_shape = tf.shape(context)[:-1]
+                base = tfd.BatchBroadcast(base, batch_shape)
+                layers = [Broadcast(batch_shape, len(shape)), *layers]
             return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
 
         super().__init__(
@@ -98,7 +101,10 @@ class Architecture(FlowModel):
 
     def with_dtype(self, dtype):
         """A copy of the flow, optimizer included, whose networks have another dtype policy, such as "float32"."""
-        other = type(self).from_config({**self.get_config(), "dtype": dtype})
+        config = {**self.get_config(), "dtype": dtype}
+        if isinstance(config.get("dequantization"), dict):
+            config["dequantization"]["config"]["dtype"] = dtype
+        other = type(self).from_config(config)
         other.set_weights(self.get_weights())
         if self.compiled:
             other.compile_from_config(self.get_compile_config())
@@ -147,11 +153,12 @@ class Networks:
       context_size: how many more channels the conditioners have, 0 without a context.
 
     Attributes:
+      context_size: as given.
       context: the tensor [..., context_size] that the conditioners see, or None.
     """
 
     def __init__(self, policy, context_size=0):
-        self._policy, self._context_size, self._by_name = policy, context_size, {}
+        self._policy, self.context_size, self._by_name = policy, context_size, {}
         self.context = None
 
     @property
@@ -178,8 +185,21 @@ class Networks:
 
     def conditioner(self, name, make, shape):
         """As `layer`, for a network that sees the context as well."""
-        network = self.layer(name, make, (*shape[:-1], shape[-1] + self._context_size))
+        network = self.layer(name, make, (*shape[:-1], shape[-1] + self.context_size))
         return network if self.context is None else Given(network, self.context)
+
+    def prior(self, name, shape):
+        """The conditioner of a coupling that keeps nothing, with parameters of this shape an event.
+
+        Without a context they are learned for each channel, and fit images of any size; given one, for each entry:
+        where a class has its strokes tells more than how many it has.
+        """
+        if not self.context_size:
+            return self.layer(name, functools.partial(Constant, shape[-1]), (*shape[:-1], 0))
+        axes = "hw"[: len(shape) - 1]
+        equation, options = f"b{axes}k,{axes}kc->b{axes}c", dict(bias_axes=f"{axes}c", kernel_initializer="zeros")
+        make = functools.partial(keras.layers.EinsumDense, equation, shape, **options)
+        return self.conditioner(name, make, (*shape[:-1], 0))
 
 
 def sequential(layers):
@@ -192,9 +212,11 @@ def inside(squeeze, layers):
     return [squeeze, *layers, tfb.Invert(squeeze)]
 
 
-def _from_pixels(num_bins, alpha):
+def _from_pixels(num_bins, alpha, dtype):
     """The layers from pixel values in [0, num_bins) to what a flow begins with."""
-    return [tfb.Scale(1 / num_bins), tfb.Shift(-0.5)] if alpha is None else [Logit(num_bins, alpha)]
+    if alpha is not None:
+        return [Logit(num_bins, alpha)]
+    return [tfb.Scale(tf.constant(1 / num_bins, dtype)), tfb.Shift(tf.constant(-0.5, dtype))]
 
 
 def check_counts(options, *names):

@@ -24,7 +24,7 @@ class Glow(Architecture):
     steps_per_scale times:  actnorm, invertible 1×1 convolution, coupling of half the channels
     but at the last scale:  half of the channels leave, normalized by a mean and a scale that a convolution of the other
                             half predicts; the next scale for the rest
-    at the last scale:      a mean and a scale a channel, learned, of each class where there are classes
+    at the last scale:      a mean and a scale a channel, learned; given a class or a context, those of each entry
     ```
 
     A learned prior, N(μ, σ²) with μ and σ from what stays or from the class, is an affine map to a standard normal
@@ -104,8 +104,7 @@ def _scale(shape, options, seed, networks, scale=0):
     for number, step_seed in enumerate(spawn_seeds(here, options.steps_per_scale)):
         layers += _step(f"scale_{scale}_step_{number}", squeezed, half, options, step_seed, networks)
     if scale == options.num_scales - 1:
-        prior = functools.partial(keras.layers.Dense, 2 * channels, kernel_initializer="zeros")
-        prior = networks.conditioner(f"scale_{scale}_prior", prior, (height, width, 0))
+        prior = networks.prior(f"scale_{scale}_prior", (height, width, 2 * channels))
         return inside(Squeeze(), [*layers, Coupling(Nothing(3), prior)])
     prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
     layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_prior", prior, half)))

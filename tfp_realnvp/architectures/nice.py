@@ -3,7 +3,6 @@
 import functools
 import math
 
-import keras
 import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts
@@ -73,8 +72,7 @@ class NICE(Architecture):
             network = functools.partial(MLP, size - sum(mask), tuple(options.hidden_units), seed=seed)
             conditioner = networks.conditioner(f"scale_0_coupling_{number}", network, (sum(mask),))
             layers.append(Coupling(Split(mask), conditioner, additive))
-        diagonal = functools.partial(keras.layers.Dense, size, kernel_initializer="zeros")
-        layers.append(Coupling(Nothing(1), networks.conditioner("scale_0_diagonal", diagonal, (0,)), scale))
+        layers.append(Coupling(Nothing(1), networks.prior("scale_0_diagonal", (size,)), scale))
         if len(shape) == 1:
             return layers
         flatten = tfb.Reshape(event_shape_in=shape, event_shape_out=(size,))
@@ -86,4 +84,4 @@ class NICE(Architecture):
 
     def nats_of_unit_pixels(self, nats):
         """Log-likelihoods of x / num_bins, in which the paper reports them, from those of x: + D log num_bins."""
-        return nats + math.prod(self.event_shape) * math.log(self.num_bins)
+        return nats + math.prod(self.event_shape) * math.log(self.num_bins or 1)

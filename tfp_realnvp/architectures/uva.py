@@ -76,6 +76,8 @@ class UvA(Architecture):
 
         if not options.multi_scale:
             return couplings(0, options.event_shape, options.filters, [Checkerboard(i % 2) for i in range(8)])
+        if options.filters % 2:
+            raise ValueError(f"filters must be even for the multi-scale flow; got {options.filters}")
         check_divisible(options.event_shape, 4, "2^(number of scales)")
         height, width, channels = options.event_shape
         half, quarter = (height // 2, width // 2, 4 * channels), (height // 4, width // 4, 8 * channels)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfp_realnvp.architectures.architecture import Architecture, check_counts
 from tfp_realnvp.bijectors import ActNorm, BatchNormalization, Coupling
 from tfp_realnvp.bijectors.masks import Split
-from tfp_realnvp.networks import MLP, ChannelAffine, Moments, TanhScale
+from tfp_realnvp.networks import MLP, ChannelAffine, FixedMoments, Moments, TanhScale
 from tfp_realnvp.networks.layers import register, spawn_seeds
 
 
@@ -28,6 +28,7 @@ class VectorRealNVP(Architecture):
       norm: the norm behind each coupling but the last: "batch", "act" or None.
       random_masks: whether each coupling keeps a random half of the entries, drawn from the seed; otherwise they keep
         the even and the odd entries in turn.
+      num_bins: None, as the data are continuous.
       num_classes, context_size, seed, dtype, name: see `Architecture`. With a context it is p(x | context).
 
     Raises:
@@ -56,7 +57,6 @@ class VectorRealNVP(Architecture):
         norm="act",
         random_masks=False,
         num_bins=None,
-        alpha=None,
         num_classes=None,
         context_size=None,
         seed=None,
@@ -69,21 +69,25 @@ class VectorRealNVP(Architecture):
         options, shape = self.options, self.options.event_shape
         if len(shape) != 1:
             raise ValueError(f"event_shape must be (size,); got {shape}")
+        if options.num_bins is not None:
+            raise ValueError(f"num_bins must be None: the data are continuous; got {options.num_bins!r}")
+        if shape == (1,) and networks.context_size == 0:
+            raise ValueError("event_shape must have at least two entries without a context; got (1,)")
         check_counts(options, "num_couplings")
         norms = {"batch": _batch_norm, "act": _act_norm, None: lambda *_: []}
         if options.norm not in norms:
             raise ValueError(f'norm must be "batch", "act" or None; got {options.norm!r}')
         (size,) = shape
-        moments = networks.layer("scale_0_standardization", _moments, shape)
+        moments = networks.layer("scale_0_standardization", FixedMoments, shape)
         if options.context_size:
-            of_context = networks.layer("scale_0_context_standardization", _moments, (options.context_size,))
+            of_context = networks.layer("scale_0_context_standardization", FixedMoments, (options.context_size,))
             if networks.context is not None:
                 mean, variance = of_context(networks.context)
                 networks = networks.given((networks.context - mean) * tf.math.rsqrt(variance))
         layers = [BatchNormalization(moments, event_ndims=1, epsilon=0.0)]
         for number, seed in enumerate(spawn_seeds(options.seed, options.num_couplings)):
             name, (mask_seed, network_seed) = f"scale_0_coupling_{number}", spawn_seeds(seed, 2)
-            mask = (np.arange(size) + number) % 2
+            mask = (np.arange(size) + number) % 2 if size > 1 else np.zeros(1, int)
             if options.random_masks:
                 mask = np.random.default_rng(mask_seed).permutation(mask)
             changed = int(size - sum(mask))
@@ -108,16 +112,11 @@ class VectorRealNVP(Architecture):
             moments = [network for network in self.networks if network.name == name]
             if moments:
                 values = np.concatenate(part).astype(np.float64)
-                constant = np.flatnonzero(values.std(axis=0) == 0)
-                if constant.size:
-                    raise ValueError(f"{argument} must vary in every column; got constants in columns {[*constant]}")
+                constant = np.flatnonzero(np.ptp(values, axis=0) == 0).tolist()
+                if constant:
+                    raise ValueError(f"{argument} must vary in every column; got constants in columns {constant}")
                 moments[0].mean.assign(values.mean(axis=0))
                 moments[0].variance.assign(values.var(axis=0))
-
-
-def _moments(name, dtype):
-    """Moments that only `adapt` changes."""
-    return Moments(name=name, dtype=dtype, trainable=False)
 
 
 def _conditioner(out_units, options, seed, name, dtype):

@@ -6,11 +6,12 @@ from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_sc
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
 from tfp_realnvp.bijectors.pixels import Logit
-from tfp_realnvp.bijectors.reshaping import FactorOut, Squeeze
+from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze
 
 __all__ = [
     "ActNorm",
     "BatchNormalization",
+    "Broadcast",
     "Coupling",
     "FactorOut",
     "FusedBijector",

@@ -96,6 +96,44 @@ class Squeeze(tfb.Bijector):
         return tf.concat([shape[:-3], [2 * shape[-3], 2 * shape[-2], shape[-1] // 4]], 0)
 
 
+class Broadcast(tfb.Bijector):
+    """Repeats events over a batch: [...] + event ↦ the shape that it broadcasts to with `batch_shape`, + event.
+
+    In front of a flow given a batch of contexts, so that each event meets every context that it is broadcast to.
+
+    Args:
+      batch_shape: int tensor.
+      event_ndims: int, rank of an event.
+
+    Example: `Broadcast([10, 1], event_ndims=3).forward(images)` has shape [10, N, ...] for `images` [N, ...].
+    """
+
+    def __init__(self, batch_shape, event_ndims=3, validate_args=False, name="broadcast"):
+        parameters = dict(locals())
+        self._shape, self._event_ndims = batch_shape, event_ndims
+        super().__init__(
+            forward_min_event_ndims=event_ndims,
+            is_constant_jacobian=True,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    def _forward(self, x):
+        ones = tf.ones([self._event_ndims], tf.int32)
+        return x + tf.zeros(tf.concat([self._shape, ones], 0), x.dtype)  # of all that broadcasts it keeps static shapes
+
+    def _inverse(self, y):
+        return self._forward(y)
+
+    def _forward_log_det_jacobian(self, x):
+        return tf.zeros([], x.dtype)
+
+
 class FactorOut(FusedBijector):
     """Applies `inner` to the first channels and hands the others to the latent space as they are.
 

@@ -7,6 +7,8 @@ from tfp_realnvp.networks.glow import GlowNet
 from tfp_realnvp.networks.layers import (
     BatchNormalization,
     ChannelTanhScale,
+    Constant,
+    FixedMoments,
     Moments,
     SigmoidScale,
     TanhScale,
@@ -21,6 +23,8 @@ __all__ = [
     "BatchNormalization",
     "ChannelAffine",
     "ChannelTanhScale",
+    "Constant",
+    "FixedMoments",
     "GatedBlock",
     "GatedConvNet",
     "Given",

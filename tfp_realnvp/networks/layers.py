@@ -99,6 +99,67 @@ class Moments(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "running": self.running}
 
 
+@register
+class FixedMoments(keras.layers.Layer):
+    """Mean and variance of each entry which are set, not learned: what data are standardized by.
+
+    Call arguments:
+      x: tensor of shape [..., size]; only its last axis matters.
+
+    Returns:
+      `(mean, variance)`, each of shape [size], initially 0 and 1.
+
+    Example: `layer.mean.assign(table.mean(axis=0)); layer.variance.assign(table.var(axis=0))`
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def build(self, input_shape):
+        options = dict(shape=input_shape[-1:], trainable=False, autocast=False)
+        self.mean = self.add_weight(name="mean", initializer="zeros", **options)
+        self.variance = self.add_weight(name="variance", initializer="ones", **options)
+
+    def call(self, x):
+        return tf.identity(self.mean.value), tf.identity(self.variance.value)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[-1:],) * 2
+
+
+@register
+class Constant(keras.layers.Layer):
+    """Learned numbers, initially 0, whatever the input: the parameters of a coupling that keeps nothing.
+
+    Args:
+      units: how many.
+
+    Call arguments:
+      x: tensor of shape [..., channels], of which only [...] matters.
+
+    Returns:
+      Tensor of shape [..., units].
+
+    Example: `Coupling(Nothing(3), Constant(2 * channels))` learns a mean and a scale a channel.
+    """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        self.values = self.add_weight(name="values", shape=(self.units,), initializer="zeros", autocast=False)
+
+    def call(self, x):
+        return ops.broadcast_to(self.values, (*ops.shape(x)[:-1], self.units))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
 def moments_of(layer):
     """Every `Moments` inside of a Keras layer."""
     return [part for part in layer._flatten_layers() if isinstance(part, Moments)]

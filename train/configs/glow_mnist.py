@@ -15,7 +15,8 @@ def get_config():
     config.model.steps_per_scale = 8
     config.model.filters = 64
     config.model.alpha = 5e-6
+    config.batch_size = 64
     config.epochs = 10
-    config.steps_per_epoch = 300
+    config.steps_per_epoch = 220
     config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
     return config
