@@ -49,10 +49,10 @@ def num_parameters(event_shape, num_scales, steps_per_scale, filters, num_classe
         hidden = (9 * (channels // 2 + num_classes) * filters + filters) + (filters**2 + filters)
         step = 2 * channels + channels**2 + hidden + 9 * filters * channels + channels
         is_last = scale == num_scales - 1
-        prior = 9 * (channels // 2 + num_classes) * channels + channels
-        if is_last:  # a mean and a scale a channel; of each class, of each entry
-            height, width = (size // 2**num_scales for size in event_shape[:2])
-            prior = 2 * channels * (height * width * (1 + num_classes) if num_classes else 1)
+        height, width = (size // 2 ** (scale + 1) for size in event_shape[:2])
+        prior = 2 * channels * (height * width * (1 + num_classes) if num_classes else is_last)
+        if not is_last:
+            prior += 9 * (channels // 2 + num_classes) * channels + channels
         total += steps_per_scale * step + prior
         channels //= 2
     return total
@@ -140,10 +140,10 @@ def by_hand(model, x):
             log_p += np.log(slope).sum((1, 2, 3))
         if scale < options.num_scales - 1:
             x, left = np.split(x, 2, axis=-1)
-            shift, log_scale = np.split(see(f"scale_{scale}_prior", x), 2, axis=-1)
+            shift, log_scale = np.split(see(f"scale_{scale}_split_prior", x), 2, axis=-1)
             log_p += normal(left, -shift, -log_scale)
             latents.append((left + shift) * np.exp(log_scale))
-    shift, log_scale = np.split(network(model, f"scale_{scale}_prior").values.numpy(), 2)
+    shift, log_scale = np.split(network(model, f"scale_{scale}_learned_prior").values.numpy(), 2)
     log_p += normal(x, -shift, -log_scale)
     return log_p, [*latents, (x + shift) * np.exp(log_scale)]
 
@@ -167,7 +167,7 @@ def test_the_flow_is_that_of_the_papers_figure_with_its_learned_priors(options):
 def test_a_split_prior_is_the_conditional_normal_of_what_leaves():
     model = small(dtype="float64", num_bins=None)
     laws.randomize_weights(model.weights)
-    prior = network(model, "scale_0_prior")
+    prior = network(model, "scale_0_split_prior")
     h = np.random.default_rng(0).standard_normal([5, 2, 2, 4])
     base = tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1.0), (2, 2, 4))
     flow = tfd.TransformedDistribution(base, tfb.Invert(Coupling(Channel(), prior)))
@@ -260,7 +260,7 @@ def classifier():
     model = small(num_scales=1, num_classes=2, alpha=0.05)
     model.initialize(DARK_AND_BRIGHT, LABELS)
     z = model.given(LABELS).bijector.inverse(tf.cast(DARK_AND_BRIGHT, tf.float32) + 0.5)
-    prior = network(model, "scale_0_prior")
+    prior = network(model, "scale_0_learned_prior")
     moments = []
     for label in range(2):
         squeezed = squeeze(z.numpy()[label == LABELS])
@@ -314,7 +314,8 @@ def test_every_network_sees_the_class(classifier):
     with tf.GradientTape() as tape:
         log_prob = model.given([0, 0, 0, 1]).log_prob(x)
     kernels = [n.network.convs[0].kernel for n in model.networks if n.name.endswith("coupling")]
-    kernels += [network(model, f"scale_{scale}_prior").kernel for scale in range(2)]
+    kernels += [network(model, f"scale_{scale}_learned_prior").kernel for scale in range(2)]
+    kernels.append(network(model, "scale_0_split_prior").kernel)
     for gradient in map(np.asarray, tape.gradient(log_prob, [kernel.value for kernel in kernels])):
         *taps, _, outputs = range(gradient.ndim)
         assert np.all(np.abs(gradient).sum((*taps, outputs))[-2:] > 0)

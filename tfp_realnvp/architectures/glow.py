@@ -24,7 +24,8 @@ class Glow(Architecture):
     steps_per_scale times:  actnorm, invertible 1×1 convolution, coupling of half the channels
     but at the last scale:  half of the channels leave, normalized by a mean and a scale that a convolution of the other
                             half predicts; the next scale for the rest
-    at the last scale:      a mean and a scale a channel, learned; given a class or a context, those of each entry
+    at the last scale:      a mean and a scale a channel, learned
+    given a class or a context, at every scale before anything leaves: a mean and a scale of each entry
     ```
 
     A learned prior, N(μ, σ²) with μ and σ from what stays or from the class, is an affine map to a standard normal
@@ -42,7 +43,7 @@ class Glow(Architecture):
       factorized: whether the 1×1 convolutions are parametrized by their PLU factors, section 3.2, or directly.
       num_bins, dequantization, context_size, seed, dtype, name: see `Architecture`.
       num_classes: number of classes of a class-conditional flow. Beside the last scale's prior, as in the paper, every
-        network of the flow sees the class.
+        network sees the class, and each scale is normalized by it, as the conditional actnorm of arXiv 1905.13288 does.
       alpha: see `Architecture`; None, x / num_bins − ½ without a logit, is that of the authors' code.
 
     Raises:
@@ -103,11 +104,14 @@ def _scale(shape, options, seed, networks, scale=0):
     layers = []
     for number, step_seed in enumerate(spawn_seeds(here, options.steps_per_scale)):
         layers += _step(f"scale_{scale}_step_{number}", squeezed, half, options, step_seed, networks)
-    if scale == options.num_scales - 1:
-        prior = networks.prior(f"scale_{scale}_prior", (height, width, 2 * channels))
-        return inside(Squeeze(), [*layers, Coupling(Nothing(3), prior)])
+    is_last = scale == options.num_scales - 1
+    if is_last or networks.context_size:
+        prior = networks.prior(f"scale_{scale}_learned_prior", (height, width, 2 * channels))
+        layers.append(Coupling(Nothing(3), prior))
+    if is_last:
+        return inside(Squeeze(), layers)
     prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
-    layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_prior", prior, half)))
+    layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_split_prior", prior, half)))
     coarser = FactorOut(sequential(_scale(half, options, below, networks, scale + 1)))
     return inside(Squeeze(), [*layers, coarser])
 

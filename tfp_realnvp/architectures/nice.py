@@ -14,6 +14,12 @@ from tfp_realnvp.networks.layers import register, spawn_seeds
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
+DIAGONAL_RATE = 10.0  # Adam moves a weight by its learning rate a step, and the log-scales have nats to go
+
+
+def _diagonal(params):
+    return scale(DIAGONAL_RATE * params)
+
 
 @register
 class NICE(Architecture):
@@ -72,7 +78,7 @@ class NICE(Architecture):
             network = functools.partial(MLP, size - sum(mask), tuple(options.hidden_units), seed=seed)
             conditioner = networks.conditioner(f"scale_0_coupling_{number}", network, (sum(mask),))
             layers.append(Coupling(Split(mask), conditioner, additive))
-        layers.append(Coupling(Nothing(1), networks.prior("scale_0_diagonal", (size,)), scale))
+        layers.append(Coupling(Nothing(1), networks.prior("scale_0_diagonal", (size,)), _diagonal))
         if len(shape) == 1:
             return layers
         flatten = tfb.Reshape(event_shape_in=shape, event_shape_out=(size,))

@@ -9,7 +9,7 @@ def get_config():
     config = glow_cifar10_small.get_config()
     config.dataset = "mnist"
     config.conditional = True
-    config.test_split = "test"
+    config.test_split = "test[:2000]"
     config.flip = False
     config.model.num_scales = 2
     config.model.steps_per_scale = 8
@@ -17,6 +17,6 @@ def get_config():
     config.model.alpha = 5e-6
     config.batch_size = 64
     config.epochs = 10
-    config.steps_per_epoch = 220
+    config.steps_per_epoch = 230
     config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
     return config

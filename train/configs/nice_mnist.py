@@ -19,7 +19,7 @@ def get_config():
     config.model.dequantization = "uniform"
     config.model.dtype = "float32"
     config.batch_size = 200
-    config.epochs = 12
+    config.epochs = 8
     config.final_learning_rate = 0.0
     config.decay = "linear"
     config.warmup_steps = 100
