@@ -17,12 +17,14 @@ def get_config():
     config.model.hidden_units = (1000, 1000, 1000, 1000, 1000)
     config.model.alpha = ml_collections.config_dict.placeholder(float)  # None: no logit
     config.model.dequantization = "uniform"
-    config.model.dtype = "float32"
-    config.batch_size = 200
-    config.epochs = 8
+    config.model.dtype = "mixed_bfloat16"
+    config.batch_size = 100
+    config.epochs = 16
     config.final_learning_rate = 0.0
+    config.steps_per_epoch = 250
     config.decay = "linear"
+    config.decay_start = 0.5
     config.warmup_steps = 100
     config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
-    config.samples_every = 4
+    config.samples_every = 8
     return config
