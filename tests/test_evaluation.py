@@ -29,14 +29,6 @@ def model():
     return flow()
 
 
-@pytest.fixture
-def eagerly():
-    """Runs without tracing, which is quicker for a few batches."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 def noisy(model, images, draw):
     return dequantization.uniform(tf.constant(images), 17, tf.constant([model.seed, -1 - draw], tf.int64))
 

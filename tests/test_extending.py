@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests import laws
 from train import train
@@ -28,14 +27,6 @@ def blocks(tmp_path_factory):
     sys.path.insert(0, str(folder))
     yield dict(code)
     sys.path.remove(str(folder))
-
-
-@pytest.fixture
-def eagerly():
-    """Runs without tracing, which is quicker for a few steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_the_config_trains_the_family(blocks, tmp_path, eagerly):

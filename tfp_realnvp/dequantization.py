@@ -15,7 +15,7 @@ import tensorflow_probability as tfp
 from tfp_realnvp.bijectors import Coupling, affine
 from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, Given
-from tfp_realnvp.networks.layers import register, spawn_seeds
+from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -91,8 +91,7 @@ class VariationalDequantization(keras.layers.Layer):
 
     def __init__(self, num_couplings=4, filters=16, num_blocks=3, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(num_couplings, int) or num_couplings < 1:
-            raise ValueError(f"num_couplings must be a positive int; got {num_couplings!r}")
+        check_positive(num_couplings=num_couplings, filters=filters, num_blocks=num_blocks)
         self.num_couplings = num_couplings
         self.filters = filters
         self.num_blocks = num_blocks

@@ -266,13 +266,15 @@ class FlowModel(keras.Model):
 
         References: arXiv 1807.03039, section 3.1.
         """
-        if self._is_uninitialized():
+        if self.needs_initialization:
             self._check_data("x", x, y)
             x, context = self._unpack((x, y))
             with self.distribute_strategy.scope(), initializing(), _value_errors():
                 self(x, context)
 
-    def _is_uninitialized(self):
+    @property
+    def needs_initialization(self):
+        """Whether there is an `ActNorm` that `initialize`, or `fit` by its first batch, is still to set."""
         return any(uninitialized(network) for network in self.networks)
 
     def _initialize_from(self, x, y, batch_size):
@@ -345,7 +347,7 @@ class FlowModel(keras.Model):
         if validation_data is not None:
             self._check_data("validation_data", validation_data)
         x, y = _array(x), _array(y)
-        if self._is_uninitialized():
+        if self.needs_initialization:
             x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # as it is in any case; True makes Keras warn

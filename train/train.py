@@ -69,7 +69,8 @@ def train_and_evaluate(config, workdir, data_dir=None):
         model = new_model(config, examples)
         if config.adapt:
             model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
-        model.initialize(next(iter(batches_from(0))))
+        if model.needs_initialization:  # not by fit, which would iterate the shuffled data once more
+            model.initialize(next(iter(batches_from(0))))
         model.compile(optimizer(config, steps_per_epoch))
     step = int(model.optimizer.iterations)
     epoch = step // steps_per_epoch

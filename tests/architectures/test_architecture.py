@@ -44,12 +44,7 @@ CASES = {
 every_case = pytest.mark.parametrize("name", CASES)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eagerly():
-    """Runs without tracing, which is quicker for a few batches."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 def make(name, **more):

@@ -13,12 +13,7 @@ from tests import laws
 X = np.random.default_rng(0).standard_normal([4, 7])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eagerly():
-    """Runs without tracing, which is quicker for a few batches."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 def small(event_shape=(7,), **options):
@@ -143,7 +138,7 @@ def test_bad_arguments_are_refused_by_name(arguments, message):
         rnvp.NICE(**{"event_shape": (4,), "hidden_units": [3], **arguments})
 
 
-def test_training_in_a_graph_in_float32():
+def test_training_in_a_graph_in_float32(in_graphs):
     model = rnvp.NICE((4,), hidden_units=(8,), num_bins=None, seed=0)
     model.compile()
     model.fit(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32), epochs=2, verbose=0)

@@ -10,13 +10,7 @@ import tensorflow as tf
 import tfp_realnvp as rnvp
 from tests import laws
 
-
-@pytest.fixture(scope="module", autouse=True)
-def eagerly():
-    """Runs without tracing, which is quicker for a few batches."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 def small(event_shape=(4, 8, 1), **options):

@@ -19,12 +19,7 @@ CONTEXTS = RNG.normal([-7.0, 30.0], [0.01, 9.0], size=(200, 2)).astype(np.float3
 LABELS = np.arange(200) % 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eagerly():
-    """Runs without tracing, which is quicker for a few batches."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 def small(event_shape=(3,), **options):

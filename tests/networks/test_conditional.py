@@ -1,4 +1,4 @@
-"""`Given`: which context each event is given, and that the network sees nothing else of it."""
+"""`Given`: which context each event is given, and that the network sees nothing else of it; `ContextMaps`."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from tfp_realnvp.bijectors import Coupling
 from tfp_realnvp.bijectors.masks import Nothing, Split
 from tfp_realnvp.model import find_networks
-from tfp_realnvp.networks import MLP, Given
+from tfp_realnvp.networks import MLP, ContextMaps, Given, GlowNet
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -101,6 +101,42 @@ def test_a_distribution_of_a_batch_of_contexts_has_each_contexts_density():
     for i, j in np.ndindex(2, 3):
         np.testing.assert_allclose(log_prob[:, i, j], distribution(contexts[i, j]).log_prob(x[:, i, j]), rtol=1e-5)
     assert np.ptp(together.log_prob(tf.broadcast_to(x[0, 0, 0], [2, 3, 3])).numpy()) > 1e-3
+
+
+class See(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+def test_maps_are_seen_in_place_of_the_context():
+    layer = ContextMaps(See(), context_size=4, num_maps=5, seed=0)
+    layer.build((None, 2, 5, 3 + 4))
+    seen = Given(layer, CONTEXTS)(tf.constant(IMAGES))
+    maps = np.einsum("bk,hwkm->bhwm", CONTEXTS, layer.maps.numpy())
+    np.testing.assert_allclose(seen, np.concatenate([IMAGES, maps], axis=-1), rtol=1e-5, atol=1e-6)
+    assert np.ptp(seen[0, :, :, -1]) > 0.1  # not the same at every pixel
+
+
+def test_maps_are_drawn_by_the_seed():
+    layers = [ContextMaps(See(), context_size=4, seed=seed) for seed in (0, 0, 1)]
+    for layer in layers:
+        layer.build((None, 2, 5, 3 + 4))
+    first, again, other = (layer.maps.numpy() for layer in layers)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
+def test_the_network_under_the_maps_is_built_for_their_number():
+    layer = ContextMaps(GlowNet(2, filters=4), context_size=4, num_maps=5)
+    layer.build((None, 2, 5, 3 + 4))
+    assert layer.network.convs[0].kernel.shape == (3, 3, 3 + 5, 4)
+
+
+@pytest.mark.parametrize("sizes", [dict(context_size=0), dict(context_size=2, num_maps=0), dict(context_size=1.5)])
+def test_sizes_below_one_are_refused_by_name(sizes):
+    *_, (name, value) = sizes.items()
+    with pytest.raises(ValueError, match=f"{name} must be a positive int; got {value}"):
+        ContextMaps(See(), **sizes)
 
 
 if __name__ == "__main__":

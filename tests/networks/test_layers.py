@@ -240,6 +240,7 @@ LAYERS = {
     "TanhScale with offset": lambda: networks.TanhScale(networks.ResNet(6, 4, 1, seed=1), use_offset=True),
     "ChannelTanhScale": lambda: networks.ChannelTanhScale(networks.GatedConvNet(6, 4, 1, seed=1)),
     "SigmoidScale": lambda: networks.SigmoidScale(networks.GlowNet(6, 4, seed=1)),
+    "ContextMaps": lambda: networks.ContextMaps(networks.GlowNet(6, 4, seed=1), context_size=2, num_maps=3, seed=2),
     "ResNet": lambda: networks.ResNet(6, filters=4, num_blocks=2, checkerboard=1, l2=0.1, seed=2),
     "ResNet with other options": lambda: networks.ResNet(6, 4, 2, skip=False, bottleneck=True, running_average=0.7),
     "ResNet without norm": lambda: networks.ResNet(6, 4, 2, checkerboard=0, use_batch_norm=False),

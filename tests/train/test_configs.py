@@ -6,7 +6,6 @@ import pathlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from train import data, toy, train
@@ -53,14 +52,6 @@ def shrink(model):
     for name in {*SMALL} & {*model}:
         is_list = isinstance(model[name], (list, tuple))
         model[name] = type(model[name])([SMALL[name]]) if is_list else SMALL[name]
-
-
-@pytest.fixture
-def eagerly():
-    """Runs without tracing, which is quicker for a few steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.parametrize("name", TABLE)

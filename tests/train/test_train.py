@@ -93,14 +93,6 @@ def run(tmp_path_factory):
     return Run(workdir, result, crashed)
 
 
-@pytest.fixture
-def eagerly():
-    """Runs without tracing, which is quicker for a few steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 # What a run leaves.
 
 

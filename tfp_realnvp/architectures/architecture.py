@@ -13,8 +13,8 @@ import tensorflow_probability as tfp
 from tfp_realnvp.bijectors import Broadcast, Logit
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.model import FlowModel, checked_num_bins
-from tfp_realnvp.networks import Constant, Given
-from tfp_realnvp.networks.layers import draw_seed
+from tfp_realnvp.networks import Constant, ContextMaps, Given
+from tfp_realnvp.networks.layers import check_positive, draw_seed, spawn_seeds
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -59,7 +59,7 @@ class Architecture(FlowModel):
         num_bins = checked_num_bins(options.num_bins, shape)
         context = {key: arguments[key] for key in ("num_classes", "context_size") if key in arguments}
         dequantization = {key: arguments[key] for key in ("dequantization",) if key in arguments}
-        networks = Networks(policy, sum(filter(None, context.values())))
+        networks = Networks(policy, options.seed, sum(filter(None, context.values())))
         self._arguments, self.options = arguments, options
 
         def distribution(context=None):
@@ -150,6 +150,7 @@ class Networks:
 
     Args:
       policy: their Keras dtype policy.
+      seed: int, of what the contexts add to them.
       context_size: how many more channels the conditioners have, 0 without a context.
 
     Attributes:
@@ -157,8 +158,8 @@ class Networks:
       context: the tensor [..., context_size] that the conditioners see, or None.
     """
 
-    def __init__(self, policy, context_size=0):
-        self._policy, self.context_size, self._by_name = policy, context_size, {}
+    def __init__(self, policy, seed, context_size=0):
+        self._policy, self._seed, self.context_size, self._by_name = policy, seed, context_size, {}
         self.context = None
 
     @property
@@ -184,9 +185,15 @@ class Networks:
         return self._by_name[name]
 
     def conditioner(self, name, make, shape):
-        """As `layer`, for a network that sees the context as well."""
+        """As `layer`, for a network that sees the context as well: of images as maps, see `networks.ContextMaps`."""
+        if self.context_size and len(shape) == 3:
+            make = functools.partial(self._with_maps, make)
         network = self.layer(name, make, (*shape[:-1], shape[-1] + self.context_size))
         return network if self.context is None else Given(network, self.context)
+
+    def _with_maps(self, make, name, dtype):
+        seed = spawn_seeds(self._seed, len(self._by_name) + 1)[-1]
+        return ContextMaps(make(name=name, dtype=dtype), self.context_size, seed=seed, name=name, dtype=dtype)
 
     def prior(self, name, shape):
         """The conditioner of a coupling that keeps nothing, with parameters of this shape an event.
@@ -199,7 +206,8 @@ class Networks:
         axes = "hw"[: len(shape) - 1]
         equation, options = f"b{axes}k,{axes}kc->b{axes}c", dict(bias_axes=f"{axes}c", kernel_initializer="zeros")
         make = functools.partial(keras.layers.EinsumDense, equation, shape, **options)
-        return self.conditioner(name, make, (*shape[:-1], 0))
+        network = self.layer(name, make, (*shape[:-1], self.context_size))
+        return network if self.context is None else Given(network, self.context)
 
 
 def sequential(layers):
@@ -221,10 +229,7 @@ def _from_pixels(num_bins, alpha, dtype):
 
 def check_counts(options, *names):
     """Raises a ValueError where one of these options is no positive int."""
-    for name in names:
-        value = getattr(options, name)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive int; got {value!r}")
+    check_positive(**{name: getattr(options, name) for name in names})
 
 
 def check_divisible(event_shape, divisor, because):

@@ -1,5 +1,6 @@
 """`FusedBijector`: value and log-det from one pass. The only file that touches the internals of TFP, TF and Keras."""
 
+import contextvars
 import itertools
 import weakref
 
@@ -13,6 +14,8 @@ from tensorflow.python.framework.ops import EagerTensor
 
 tfb = tfp.bijectors
 _numbers = itertools.count()
+# Whether a pass may set weights from its data, see `networks.initializing`: no pass from outside is given out then.
+initialization = contextvars.ContextVar("initialization", default=False)
 
 
 class FusedBijector(tfb.Bijector):
@@ -142,7 +145,7 @@ class FusedBijector(tfb.Bijector):
             version = self._weights_version
         else:
             version = sum(_num_writes(graph, v) for v in variables)
-        return graph and id(graph), training, self._listening_tapes(), version
+        return graph and id(graph), training, initialization.get(), self._listening_tapes(), version
 
     def _listening_tapes(self):
         """A number that changes when other gradient tapes listen than before; 0 where none does."""

@@ -1,7 +1,7 @@
 """Conditioners as Keras layers: Keras only, no TFP. A bijector sees them as callables."""
 
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
-from tfp_realnvp.networks.conditional import Given
+from tfp_realnvp.networks.conditional import ContextMaps, Given
 from tfp_realnvp.networks.gated import GatedBlock, GatedConvNet
 from tfp_realnvp.networks.glow import GlowNet
 from tfp_realnvp.networks.layers import (
@@ -24,6 +24,7 @@ __all__ = [
     "ChannelAffine",
     "ChannelTanhScale",
     "Constant",
+    "ContextMaps",
     "FixedMoments",
     "GatedBlock",
     "GatedConvNet",

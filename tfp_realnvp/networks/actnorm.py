@@ -1,14 +1,12 @@
 """Glow's activation normalization: a shift and a scale of each channel, which the first batch initializes."""
 
 import contextlib
-import contextvars
 
 import keras
 import tensorflow as tf
 
+from tfp_realnvp.bijectors.fused import initialization
 from tfp_realnvp.networks.layers import register
-
-_in_scope = contextvars.ContextVar("initializing", default=False)
 
 
 @contextlib.contextmanager
@@ -16,7 +14,7 @@ def initializing():
     """A scope in which every `ChannelAffine` that is not initialized yet takes its values from the batch it is given.
 
     One eager pass, data → latent, initializes a whole flow: each layer sees the batch as the layers before it, which
-    have their values by then, have normalized it. It takes the memory of a training step.
+    have their values by then, have normalized it.
 
     Under a distribution strategy the pass is made once, in cross-replica context (outside of `strategy.run`), on the
     global batch; all replicas get the values.
@@ -28,12 +26,11 @@ def initializing():
         flow.log_prob(images)
     ```
     """
-    token = _in_scope.set(True)
+    token = initialization.set(True)
     try:
-        with tf.GradientTape():  # under a new tape no bijector answers from a pass that it made before
-            yield
+        yield
     finally:
-        _in_scope.reset(token)
+        initialization.reset(token)
 
 
 @register
@@ -72,7 +69,7 @@ class ChannelAffine(keras.layers.Layer):
         self.initialized = self.add_weight(name="initialized", shape=(), trainable=False, **options)
 
     def call(self, x, initialize=True):
-        if initialize and _in_scope.get():
+        if initialize and initialization.get():
             self._initialize(tf.cast(x, self.variable_dtype))
         return tf.identity(self.shift.value), tf.identity(self.log_scale.value)
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfp_realnvp.networks.layers import register, spawn_seeds
+from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
 
 
 def concat_elu(x):
@@ -73,9 +73,7 @@ class GatedConvNet(keras.layers.Layer):
 
     def __init__(self, out_channels, filters=32, num_blocks=3, seed=None, **kwargs):
         super().__init__(**kwargs)
-        for name, value in dict(out_channels=out_channels, filters=filters, num_blocks=num_blocks).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive int; got {value!r}")
+        check_positive(out_channels=out_channels, filters=filters, num_blocks=num_blocks)
         self.out_channels = out_channels
         self.filters = filters
         self.num_blocks = num_blocks

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfp_realnvp.networks.layers import register, spawn_seeds
+from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
 
 
 @register
@@ -27,9 +27,7 @@ class GlowNet(keras.layers.Layer):
 
     def __init__(self, out_channels, filters=512, seed=None, **kwargs):
         super().__init__(**kwargs)
-        for name, value in dict(out_channels=out_channels, filters=filters).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive int; got {value!r}")
+        check_positive(out_channels=out_channels, filters=filters)
         self.out_channels = out_channels
         self.filters = filters
         self.seed = seed

@@ -22,6 +22,13 @@ def spawn_seeds(seed, number):
     return [int(s) for s in np.random.SeedSequence(seed).generate_state(number)]
 
 
+def check_positive(**sizes):
+    """Raises a ValueError that names the first of these sizes that is no positive int."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive int; got {value!r}")
+
+
 @register
 class Moments(keras.layers.Layer):
     """Mean and variance of each channel: the batch's in training, their moving averages otherwise.
@@ -301,7 +308,29 @@ class WeightNormConv2D(keras.layers.Layer):
         }
 
 
-class BoundedScale(keras.layers.Layer):
+class Wrapper(keras.layers.Layer):
+    """A layer around a network, with which it is saved.
+
+    Args:
+      network: Keras layer.
+    """
+
+    def __init__(self, network, **kwargs):
+        super().__init__(**kwargs)
+        self.network = network
+
+    def compute_output_shape(self, input_shape):
+        return self.network.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+
+
+class BoundedScale(Wrapper):
     """Bounds the log-scale that a network emits for an affine coupling: (t, s) ↦ (t, bound(s)).
 
     The result has the dtype of the weights: what the flow computes with it stays in float32 when the network runs in
@@ -312,8 +341,7 @@ class BoundedScale(keras.layers.Layer):
     """
 
     def __init__(self, network, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.network = network
+        super().__init__(network, autocast=False, **kwargs)
 
     def bound(self, log_scale):
         """The log-scale that the flow uses, from the one that the network emits."""
@@ -326,16 +354,6 @@ class BoundedScale(keras.layers.Layer):
     def call(self, x):
         shift, log_scale = ops.split(ops.cast(self.network(x), self.variable_dtype), 2, axis=-1)
         return ops.concatenate([shift, self.bound(log_scale)], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return self.network.compute_output_shape(input_shape)
-
-    def get_config(self):
-        return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
 
 
 @register

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
-from tfp_realnvp.networks.layers import BatchNormalization, WeightNormConv2D, register, spawn_seeds
+from tfp_realnvp.networks.layers import BatchNormalization, WeightNormConv2D, check_positive, register, spawn_seeds
 
 
 @register
@@ -124,9 +124,7 @@ class ResNet(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in dict(out_channels=out_channels, filters=filters, num_blocks=num_blocks).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive int; got {value!r}")
+        check_positive(out_channels=out_channels, filters=filters, num_blocks=num_blocks)
         if checkerboard not in (None, 0, 1):
             raise ValueError(f"checkerboard must be None, 0 or 1; got {checkerboard!r}")
         self.out_channels = out_channels

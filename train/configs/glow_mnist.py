@@ -16,7 +16,7 @@ def get_config():
     config.model.filters = 64
     config.model.alpha = 5e-6
     config.batch_size = 64
-    config.epochs = 10
+    config.epochs = 20
     config.steps_per_epoch = 230
     config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
     return config
