@@ -1,6 +1,7 @@
 """FlowModel: Keras's methods over a TFP distribution."""
 
 import math
+import operator
 import subprocess
 import sys
 
@@ -20,9 +21,8 @@ SHAPE = (8, 8, 1)
 IMAGES = sklearn.datasets.load_digits().images[:64, ..., None].astype(np.uint8)
 
 
-def small_model(**kwargs):
-    options = dict(num_scales=2, filters=4, num_blocks=1, num_bins=17, seed=0, **kwargs)
-    return rnvp.RealNVP(SHAPE, **options)
+def small_model(num_scales=1):
+    return rnvp.RealNVP(SHAPE, num_scales, filters=4, num_blocks=1, num_bins=17, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_compile_has_the_papers_optimizer_and_refuses_a_loss():
 
 
 def test_the_penalty_is_on_magnitudes_and_checkerboard_scales_only():
-    model = small_model()
+    model = small_model(num_scales=2)
     penalized = [w for w in model.trainable_weights if w.regularizer]
     assert {w.path.split("/")[-1] for w in penalized} == {"magnitude", "a"}
     assert sum(w.path.endswith("/a") for w in penalized) == 7  # of ten couplings three are channel couplings
@@ -146,6 +146,65 @@ def test_noise_is_new_at_each_step_and_a_seed_repeats_a_run_bit_for_bit():
     first, second = losses(), losses()
     assert first == second
     assert first[0] != first[1]
+
+
+@pytest.mark.parametrize("family, options", [(rnvp.RealNVP, dict(num_blocks=1)), (rnvp.Glow, dict(steps_per_scale=2))])
+def test_networks_in_bfloat16_are_trained_and_stay_within_a_percent_of_float32(family, options):
+    options = dict(num_scales=1, filters=4, num_bins=17, seed=0, **options)
+    model = family(SHAPE, dtype="mixed_bfloat16", **options)
+    model.compile(rnvp.optimizers.Adam(0.01, global_clipnorm=100.0))
+    losses = model.fit(IMAGES, batch_size=32, epochs=20, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 10
+    nats, exact = model(IMAGES), model.with_dtype("float32")(IMAGES)
+    assert np.any(nats != exact)
+    np.testing.assert_allclose(nats, exact, rtol=0.01)
+
+
+# Averaged weights.
+
+POINTS = np.random.default_rng(0).normal([3.0, -1.0], [2.0, 0.5], [32, 2]).astype(np.float32)
+
+
+def averaging_flow():
+    """A flow with `ActNorm` whose optimizer keeps the averages of the weights."""
+    model = rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=[3], seed=0)
+    model.compile(rnvp.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.75))
+    return model
+
+
+def fit_points(model, **kwargs):
+    return model.fit(POINTS, batch_size=8, shuffle=False, verbose=0, **kwargs).history
+
+
+def test_averages_begin_with_the_first_step_and_are_the_weights_that_fit_leaves(eagerly):
+    model, steps = averaging_flow(), []
+    record = lambda batch, logs: steps.append([weight.numpy() for weight in model.trainable_weights])
+    fit_points(model, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=record)])
+    averages = steps[0]  # of weights that the first batch has initialized
+    for weights in steps[1:]:
+        averages = [0.75 * average + 0.25 * weight for average, weight in zip(averages, weights, strict=True)]
+    for weight, average in zip(model.trainable_weights, averages, strict=True):
+        np.testing.assert_allclose(weight, average, atol=1e-6)
+
+
+def test_the_averages_are_validated(eagerly):
+    model = averaging_flow()
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    losses = fit_points(model, validation_data=POINTS, validation_batch_size=32, callbacks=[swap])["val_loss"]
+    assert model.evaluate(POINTS, batch_size=32, verbose=0)[0] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_averages_are_saved_and_copied_and_training_goes_on_to_the_same_bits(tmp_path, eagerly):
+    model = averaging_flow()
+    fit_points(model, epochs=2, callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")])
+    again = keras.saving.load_model(tmp_path / "1.keras")
+    fit_points(again, epochs=2, initial_epoch=1)
+    for other in (again, model.with_dtype("float32")):
+        assert other.optimizer.use_ema and len(other.optimizer.variables) > 3 * len(model.trainable_variables)
+        for variables in ("weights", "optimizer.variables"):
+            get = operator.attrgetter(variables)
+            for variable, expected in zip(get(other), get(model), strict=True):
+                np.testing.assert_array_equal(variable, expected)
 
 
 def test_variables_that_keras_would_not_train_are_refused_by_name():
@@ -323,7 +382,7 @@ def test_saving_an_arbitrary_flow_says_what_to_do_instead(tmp_path):
 
 
 def test_the_summary_names_each_layer_in_the_order_of_the_paper(capsys):
-    model = small_model()
+    model = small_model(num_scales=2)
     lines = []
     model.summary(print_fn=lambda text, **_: lines.append(text))
     text = "\n".join(lines)

@@ -8,7 +8,16 @@ import tensorflow as tf
 from tfp_realnvp import optimizers
 
 
-@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.5}, {"weight_decay": 0.1}, {"use_ema": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"global_clipnorm": 0.5},
+        {"weight_decay": 0.1},
+        {"use_ema": True},
+        {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    ],
+)
 def test_updates_are_those_of_kerass_adam(options):
     results = []
     for adam in (keras.optimizers.Adam, optimizers.Adam):

@@ -1,6 +1,7 @@
 """`FlowModel`: where Keras meets TFP. Keras's fit, evaluate, predict and save over a TFP distribution."""
 
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -15,9 +16,9 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp.bijectors import FusedBijector
-from tfp_realnvp.networks import Given
+from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
-from tfp_realnvp.networks.layers import draw_seed, register
+from tfp_realnvp.networks.layers import check_positive, draw_seed, register
 from tfp_realnvp.optimizers import Adam
 
 tfb = tfp.bijectors
@@ -212,7 +213,8 @@ class FlowModel(keras.Model):
 
         Args:
           optimizer: Keras optimizer; default Adam with learning rate 1e-3, the gradients clipped at global norm 100
-            (of the loss in nats).
+            (of the loss in nats). With `use_ema=True` it keeps moving averages of the weights, begun with those of the
+            first step: `fit` ends with them as the weights, and `keras.callbacks.SwapEMAWeights` evaluates them before.
           **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` as for `keras.Model.compile`. The loss is the
             flow's own.
 
@@ -401,39 +403,44 @@ class FlowModel(keras.Model):
 
     # Classes.
 
-    def class_probabilities(self, images, batch_size=64):
+    def class_probabilities(self, images, batch_size=64, num_draws=1):
         """Bayes' rule over the classes of a class-conditional flow, each as likely as the others beforehand.
 
         ```none
-        P(class | x) = p(x | class) / Σ p(x | other class)
+        P(class | x) = p(x | class) / Σ p(x | other class),    log p(x | class) the mean over the draws of the noise
         ```
 
-        All classes of a batch of images are evaluated in one pass, with the same noise.
+        All classes of a batch of images are evaluated in one pass, with the same noise. The mean is that of the bounds,
+        not the importance-weighted one, which a single draw decides.
 
         Args:
           images: as for `fit`, without data sets.
           batch_size: how many at a time.
+          num_draws: how many draws of the dequantization noise.
 
         Returns:
           float array [N, num_classes].
 
         Raises:
-          ValueError: for a flow that is not class-conditional, or images that do not fit it.
+          ValueError: for a flow that is not class-conditional, images that do not fit it, or a `num_draws` below 1.
         """
         if not self.num_classes:
             raise ValueError("num_classes must be given to a flow for it to classify; got None")
+        check_positive(num_draws=num_draws)
         images = self._checked_array("images", images)
-        return _in_batches(self._class_probabilities, batch_size, images)
+        draws = tf.range(num_draws, dtype=tf.int64)
+        nats = [_in_batches(functools.partial(self._nats_of_classes, draw=d), batch_size, images) for d in draws]
+        return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
 
-    def classify(self, images, batch_size=64):
+    def classify(self, images, batch_size=64, num_draws=1):
         """The most likely class of each image: int array [N]; see `class_probabilities`."""
-        return np.argmax(self.class_probabilities(images, batch_size), axis=-1)
+        return np.argmax(self.class_probabilities(images, batch_size, num_draws), axis=-1)
 
     @tf.function(reduce_retracing=True)
-    def _class_probabilities(self, images):
+    def _nats_of_classes(self, images, draw):
         every = tf.tile(tf.range(self.num_classes), tf.shape(images)[:1])
-        nats = self(tf.repeat(images, self.num_classes, axis=0), every, training=False)
-        return tf.nn.softmax(tf.reshape(nats, [-1, self.num_classes]))
+        nats = self(tf.repeat(images, self.num_classes, axis=0), every, training=False, draw=draw)
+        return tf.reshape(nats, [-1, self.num_classes])
 
     # Sampling and the latent space.
 
@@ -706,8 +713,14 @@ def find_networks(distribution):
     """The Keras layers that the distribution's bijectors call, each once, in the order the bijectors were made in."""
     modules = (distribution, *distribution.submodules)
     bijectors = sorted((m for m in modules if isinstance(m, FusedBijector)), key=lambda bijector: bijector.number)
-    networks = (n.network if isinstance(n, Given) else n for b in bijectors for n in b.networks)
+    networks = (_layer(network) for bijector in bijectors for network in bijector.networks)
     return list({id(n): n for n in networks if isinstance(n, keras.layers.Layer)}.values())
+
+
+def _layer(network):
+    while isinstance(network, Given | Rematerialized):
+        network = network.network
+    return network
 
 
 def checked_num_bins(num_bins, event_shape):

@@ -17,7 +17,7 @@ class Adam(keras.optimizers.Adam):
     Raises:
       ValueError: for `amsgrad=True`, which the fused operation does not have.
 
-    Example: `model.compile(rnvp.optimizers.Adam(1e-3, global_clipnorm=100.0))`
+    Example: `model.compile(rnvp.optimizers.Adam(1e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999))`
     """
 
     def __init__(self, *args, **kwargs):
@@ -28,22 +28,27 @@ class Adam(keras.optimizers.Adam):
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         step = tf.cast(self.iterations.value + 1, tf.float32)
         correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
-        super()._backend_update_step(grads, trainable_variables, learning_rate * correction)
+        numbers = dict(
+            beta1_power=0.0,  # the bias correction is in the learning rate, once for all variables
+            beta2_power=0.0,
+            lr=learning_rate * correction,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+        )
+        # Each once for all variables of a dtype, where Keras hands on the learning rate.
+        dtypes = {tf.as_dtype(variable.dtype).name for variable in trainable_variables}
+        numbers = {dtype: {name: tf.cast(number, dtype) for name, number in numbers.items()} for dtype in dtypes}
+        super()._backend_update_step(grads, trainable_variables, numbers)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable, numbers):
         slot = self._get_variable_index(variable)
-        cast = lambda value: tf.cast(value, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[slot].value.handle,
             v=self._velocities[slot].value.handle,
-            beta1_power=cast(0),  # the bias correction is in the learning rate, once for all variables
-            beta2_power=cast(0),
-            lr=cast(learning_rate),
-            beta1=cast(self.beta_1),
-            beta2=cast(self.beta_2),
-            epsilon=cast(self.epsilon),
-            grad=cast(gradient),
+            grad=tf.cast(gradient, variable.dtype),
+            **numbers[variable.dtype.name],
         )
 
 

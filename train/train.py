@@ -38,6 +38,9 @@ DECAYS = {  # config.decay ↦ function of the config, the number of steps to de
 def train_and_evaluate(config, workdir, data_dir=None):
     """Trains a config, resuming from the workdir's last checkpoint if there is one, and evaluates the best epoch.
 
+    With `config.ema_momentum` the moving averages of the weights are what is validated, drawn from, kept as the best
+    checkpoint and evaluated. The last checkpoint holds both: training goes on from the weights themselves.
+
     Args:
       config: `ml_collections.ConfigDict` with the fields of `train/configs/default.py`.
       workdir: `pathlib.Path`, the folder of the run; made if it is not there.
@@ -74,14 +77,18 @@ def train_and_evaluate(config, workdir, data_dir=None):
         model.compile(optimizer(config, steps_per_epoch))
     step = int(model.optimizer.iterations)
     epoch = step // steps_per_epoch
+    batches = batches_from(step)
 
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n")
     last.parent.mkdir(exist_ok=True)
     if epoch < config.epochs:
         monitor = "val_bits_per_dim" if validation else "bits_per_dim"
+        # The averaged weights are the model's in validation, and from `swap` to `swap_back` after each epoch.
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        swap_back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
         model.fit(
-            batches_from(step),
+            batches,
             steps_per_epoch=steps_per_epoch,
             initial_epoch=epoch,
             epochs=config.epochs,
@@ -93,6 +100,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
                 callbacks.MetricsFile(workdir / "metrics.jsonl", epoch),
                 callbacks.StopAtNaN(),
                 keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
+                *([swap] if config.ema_momentum else []),
                 callbacks.SamplePictures(
                     workdir / "samples", workdir / "tensorboard/samples", config.samples_every, config.epochs
                 ),
@@ -103,6 +111,7 @@ def train_and_evaluate(config, workdir, data_dir=None):
                     save_best_only=True,
                     initial_value_threshold=best_so_far(workdir, monitor, epoch),
                 ),
+                swap_back,
                 keras.callbacks.ModelCheckpoint(last),
             ],
         )
@@ -266,12 +275,22 @@ def architecture(config):
 
 
 def optimizer(config, steps_per_epoch):
-    """Adam with a linear warm-up to the learning rate, which is held until `config.decay_start` and then decays."""
+    """Adam with a linear warm-up to the learning rate, which is held until `config.decay_start` and then decays.
+
+    With `config.ema_momentum` it keeps the moving averages of the weights.
+    """
     steps = config.epochs * steps_per_epoch
     start = max(config.warmup_steps, round(config.decay_start * steps))
     decay = DECAYS[config.decay](config, max(steps - start, 1), steps_per_epoch)
     schedule = rnvp.optimizers.WarmUp(decay, config.warmup_steps, start)
-    return rnvp.optimizers.Adam(schedule, beta_2=config.beta_2, epsilon=1e-8, global_clipnorm=config.clip_norm)
+    return rnvp.optimizers.Adam(
+        schedule,
+        beta_2=config.beta_2,
+        epsilon=1e-8,
+        global_clipnorm=config.clip_norm,
+        use_ema=config.ema_momentum > 0,
+        ema_momentum=config.ema_momentum,
+    )
 
 
 def write_result(model, examples, config, workdir, model_file):
@@ -303,7 +322,7 @@ def write_result(model, examples, config, workdir, model_file):
                 "--mode=recalibrate estimates the moving ones anew"
             )
     if examples.num_classes is not None:
-        hits = [model.classify(events) == labels for events, labels in batches.as_numpy_iterator()]
+        hits = [model.classify(events, num_draws=num_draws) == labels for events, labels in batches.as_numpy_iterator()]
         result["accuracy"] = float(np.concatenate(hits).mean())
     result.update(
         split=config.test_split,
@@ -390,7 +409,7 @@ def check(config):
     for name in ("learning_rate", "decay_rate"):
         if config[name] <= 0:
             raise ValueError(f"{name} must be positive; got {config[name]}")
-    for name in ("decay_start", "beta_2"):
+    for name in ("decay_start", "beta_2", "ema_momentum"):
         if not 0 <= config[name] < 1:
             raise ValueError(f"{name} must be in [0, 1); got {config[name]}")
     if config.decay not in DECAYS:

@@ -1,5 +1,6 @@
 """What every family of flows obeys, with a context and without."""
 
+import contextlib
 import functools
 import json
 import math
@@ -231,6 +232,34 @@ def test_networks_in_bfloat16_leave_the_flow_in_float32(name):
     assert nats.dtype == np.float32 and {w.dtype for w in model.weights} == {"float32"}
     assert np.any(nats != expected)
     np.testing.assert_allclose(nats.mean(), expected.mean(), rtol=0.1)
+
+
+@contextlib.contextmanager
+def policy(name):
+    """Within it Keras makes layers of this dtype policy where they are not told another."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keras_policy_and_the_argument_make_the_same_flow(family):
+    model = family(**FAMILIES[family], seed=0, dtype="mixed_bfloat16")
+    with policy("mixed_bfloat16"):
+        other, exact = family(**FAMILIES[family], seed=0), family(**FAMILIES[family], seed=0, dtype="float32")
+    policies = [[part.dtype_policy.name for part in each._flatten_layers() if part.weights] for each in (other, exact)]
+    assert set(policies[0]) == {"mixed_bfloat16"} and set(policies[1]) == {"float32"}
+    for each in (model, other):
+        laws.randomize_weights(each.weights)
+    x = tf.cast(data_of(model)[0], tf.float32)
+    with policy("mixed_bfloat16"):
+        nats, z = other.distribution.log_prob(x), other.bijector.inverse(x)
+        log_det = other.bijector.inverse_log_det_jacobian(x, len(model.event_shape))
+    assert {nats.dtype, z.dtype, log_det.dtype} == {tf.float32}
+    np.testing.assert_array_equal(nats, model.distribution.log_prob(x))
 
 
 @pytest.mark.parametrize(

@@ -278,11 +278,14 @@ def test_classes_that_differ_are_told_apart(classifier):
     np.testing.assert_array_equal(predicted, LABELS)
 
 
-def test_class_probabilities_are_bayes_rule_over_what_predict_gives(classifier):
+@pytest.mark.parametrize("num_draws", [1, 3])
+def test_class_probabilities_are_bayes_rule_over_the_mean_log_likelihoods(classifier, num_draws):
     grey = np.linspace(90, 150, 32)[:, None, None, None]
     images = np.random.default_rng(1).normal(grey, 12, size=(32, 4, 4, 1)).round().astype(np.uint8)
-    nats = np.stack([classifier.predict(images, np.full(32, label), verbose=0) for label in range(2)], axis=-1)
-    probabilities = classifier.class_probabilities(images, batch_size=12)
+    labels = [np.full(32, label) for label in range(2)]
+    draws = [[classifier.log_likelihood(images, each, draw) for each in labels] for draw in range(num_draws)]
+    nats = np.mean(draws, axis=0).T
+    probabilities = classifier.class_probabilities(images, batch_size=12, num_draws=num_draws)
     np.testing.assert_allclose(probabilities.sum(-1), np.ones(32), rtol=1e-5)
     likelihoods = np.exp(np.float64(nats - nats.max(-1, keepdims=True)))
     expected = likelihoods / likelihoods.sum(-1, keepdims=True)
@@ -351,9 +354,11 @@ def test_bad_arguments_are_refused_by_name(arguments, message):
         small(**arguments)
 
 
-def test_a_flow_without_classes_classifies_nothing():
+def test_a_flow_without_classes_and_one_without_draws_classify_nothing(classifier):
     with pytest.raises(ValueError, match="num_classes must be given to a flow for it to classify; got None"):
         small().classify(IMAGES)
+    with pytest.raises(ValueError, match="num_draws must be a positive int; got 0"):
+        classifier.classify(DARK_AND_BRIGHT, num_draws=0)
 
 
 @pytest.mark.parametrize("labels", [2, -1, [0, 1, 2], 0.5])

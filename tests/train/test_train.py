@@ -75,10 +75,8 @@ def contents(folder):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run_to_the_end(config, folder):
     """A finished run: its workdir (not to be changed), what it returned, and its workdir as a crash would leave it."""
-    folder = tmp_path_factory.mktemp("runs")
     workdir, crashed = folder / "not" / "there", folder / "crashed"
     save_picture = callbacks.SamplePictures.on_epoch_end
 
@@ -89,8 +87,13 @@ def run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks.SamplePictures, "on_epoch_end", crash)
-        result = train.train_and_evaluate(tiny(), workdir)
+        result = train.train_and_evaluate(config, workdir)
     return Run(workdir, result, crashed)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return run_to_the_end(tiny(), tmp_path_factory.mktemp("runs"))
 
 
 # What a run leaves.
@@ -156,14 +159,40 @@ def test_the_model_is_the_best_checkpoint_and_can_be_loaded(run, eagerly):
 # Given again.
 
 
-def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(run):
+def assert_resumes(run, config):
+    """The crashed run, given again, ends with the same metrics and weights."""
     assert len(metrics(run.crashed)) == 2 and not (run.crashed / "model.keras").exists()
     assert saved(run.crashed / "checkpoints/last.keras")["optimizer/vars/0"] == 2  # steps
-    result = train.train_and_evaluate(tiny(), run.crashed)
-    assert result == run.result
+    assert train.train_and_evaluate(config, run.crashed) == run.result
     assert metrics(run.crashed) == metrics(run.workdir)
-    for name in ("checkpoints/last.keras", "model.keras"):
+    for name in ("checkpoints/last.keras", "checkpoints/best.keras", "model.keras"):
         assert_same(saved(run.crashed / name), saved(run.workdir / name))
+
+
+def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(run):
+    assert_resumes(run, tiny())
+
+
+def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_others(tmp_path, eagerly):
+    config = tiny(dataset="breast_cancer", architecture="VectorRealNVP", adapt=True, ema_momentum=0.7)
+    config.update(shift=0.0, learning_rate=0.1)
+    config.model = ml_collections.ConfigDict({"num_couplings": 3, "hidden_units": (4,), "norm": "batch"})
+    run = run_to_the_end(config, tmp_path)
+    best, last = (keras.saving.load_model(run.crashed / f"checkpoints/{name}.keras") for name in ("best", "last"))
+    averages = last.optimizer.variables[1 : 1 + len(last.trainable_variables)]  # behind the number of steps
+    for kept, average in zip(best.trainable_variables, averages, strict=True):
+        np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
+    assert any(np.abs(w - a).max() > 1e-3 for w, a in zip(last.trainable_variables, averages, strict=True))
+    validation = data.evaluation_batches(data.load(config, config.validation_split), 20)
+    nats = best.evaluate(validation, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(metrics(run.crashed)[0]["val_loss"], nats, rtol=1e-5)
+    assert_resumes(run, config)
+    assert_same(saved(run.workdir / "model.keras"), saved(run.workdir / "checkpoints/best.keras"))
+    before, after = (
+        keras.saving.load_model(path) for path in (run.workdir / "model.keras", train.recalibrate(config, run.workdir))
+    )
+    for weight, expected in zip(after.trainable_variables, before.trainable_variables, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, eagerly):
@@ -321,6 +350,7 @@ def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp
     called = {}
     monkeypatch.setattr(Plain, "adapt", lambda self, batches: called.update(adapt=batches))
     monkeypatch.setattr(Plain, "initialize", lambda self, batch: called.update(initialize=batch))
+    monkeypatch.setattr(Plain, "needs_initialization", True)
     monkeypatch.setattr(Plain, "compile", compile)
     plain.adapt = adapt
     with pytest.raises(Stop):
@@ -532,6 +562,7 @@ def test_equal_learning_rates_stay_constant():
         ({"decay_rate": 0.0}, "decay_rate must be positive; got 0.0"),
         ({"decay_start": 1.0}, r"decay_start must be in \[0, 1\); got 1.0"),
         ({"beta_2": 1.0}, r"beta_2 must be in \[0, 1\); got 1.0"),
+        ({"ema_momentum": 1.0}, r"ema_momentum must be in \[0, 1\); got 1.0"),
         ({"decay": "nope"}, r"decay must be one of \['cosine', 'exponential', 'linear'\]; got 'nope'"),
         ({"architecture": "nope"}, r"architecture must be one of \[.*'RealNVP'.*\].* got 'nope'"),
         ({"adapt": True}, r"adapt must be False for architecture RealNVP, which has no adapt\(\); got True"),

@@ -41,7 +41,7 @@ class Glow(Architecture):
       bound: of the couplings' log-scales: "sigmoid", log σ(s + 2) as in the authors' code, or "tanh",
         e^f · tanh(s / e^f) with a learned f a channel, which begins at scale 1 and lets it grow.
       factorized: whether the 1×1 convolutions are parametrized by their PLU factors, section 3.2, or directly.
-      num_bins, dequantization, context_size, seed, dtype, name: see `Architecture`.
+      num_bins, dequantization, context_size, rematerialize, seed, dtype, name: see `Architecture`.
       num_classes: number of classes of a class-conditional flow. Beside the last scale's prior, as in the paper, every
         network sees the class, and each scale is normalized by it, as the conditional actnorm of arXiv 1905.13288 does.
       alpha: see `Architecture`; None, x / num_bins − ½ without a logit, is that of the authors' code.
@@ -76,6 +76,7 @@ class Glow(Architecture):
         dequantization="uniform",
         num_classes=None,
         context_size=None,
+        rematerialize=False,
         seed=None,
         dtype=None,
         name="glow",

@@ -58,7 +58,7 @@ class RealNVP(Architecture):
         averages (see `Moments`). None normalizes by the batch's moments, as the code does by default.
       skip: whether the residual networks have skips, see `ResNet`.
       bottleneck: whether residual blocks are of three convolutions, see `ResidualBlock`.
-      dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`.
+      dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for an `event_shape` of rank other than 1 or 3, a height or width not divisible by
@@ -96,6 +96,7 @@ class RealNVP(Architecture):
         dequantization="uniform",
         num_classes=None,
         context_size=None,
+        rematerialize=False,
         seed=None,
         dtype=None,
         name="real_nvp",

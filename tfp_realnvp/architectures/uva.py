@@ -31,8 +31,8 @@ class UvA(Architecture):
       multi_scale: whether the flow is the multi-scale one.
       filters: width of the networks, at the first scale.
       num_blocks: gated blocks a network.
-      num_bins, alpha, dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`. The tutorial
-        has "variational" dequantization for all but its simple flow.
+      num_bins, alpha, dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
+        The tutorial has "variational" dequantization for all but its simple flow.
 
     Raises:
       ValueError: for sizes below 1, an odd `filters` or a height or width not divisible by 4 where `multi_scale`.
@@ -53,6 +53,7 @@ class UvA(Architecture):
         dequantization="uniform",
         num_classes=None,
         context_size=None,
+        rematerialize=False,
         seed=None,
         dtype=None,
         name="uva",

@@ -18,6 +18,12 @@ _numbers = itertools.count()
 initialization = contextvars.ContextVar("initialization", default=False)
 
 
+def in_training():
+    """Whether a Keras layer or model is being called in training mode."""
+    call = global_state.get_global_attribute("current_call_ctx")
+    return bool(call and call.get_value("training"))
+
+
 class FusedBijector(tfb.Bijector):
     """A bijector that computes its value and its log-det together, running each of its networks once.
 
@@ -133,8 +139,6 @@ class FusedBijector(tfb.Bijector):
     def _state(self):
         """Where, in which mode and with which weights we compute, and who listens: equal states, equal passes."""
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        call = global_state.get_global_attribute("current_call_ctx")
-        training = bool(call and call.get_value("training"))
         # A variable of a distribution strategy consists of one variable a replica.
         variables = [v for weight in self._weights for v in getattr(weight, "values", (weight,))]
         if graph is None:
@@ -145,7 +149,7 @@ class FusedBijector(tfb.Bijector):
             version = self._weights_version
         else:
             version = sum(_num_writes(graph, v) for v in variables)
-        return graph and id(graph), training, initialization.get(), self._listening_tapes(), version
+        return graph and id(graph), in_training(), initialization.get(), self._listening_tapes(), version
 
     def _listening_tapes(self):
         """A number that changes when other gradient tapes listen than before; 0 where none does."""

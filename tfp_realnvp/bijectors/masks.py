@@ -10,8 +10,8 @@ def checkerboard(height, width, top_left=1):
     `height` and `width` may be ints or scalar tensors. As in the authors' code (the paper's text has the opposite
     sign) `top_left=1` gives 1 at the top-left pixel.
     """
-    rows = tf.range(height)[:, tf.newaxis, tf.newaxis]
-    columns = tf.range(width)[:, tf.newaxis]
+    arange = np.arange if isinstance(height, int) and isinstance(width, int) else tf.range  # a constant of the graph
+    rows, columns = arange(height)[:, np.newaxis, np.newaxis], arange(width)[:, np.newaxis]
     return tf.cast((top_left + rows + columns) % 2, tf.float32)
 
 

@@ -16,6 +16,7 @@ from tfp_realnvp.networks.layers import (
 )
 from tfp_realnvp.networks.matrix import InvertibleMatrix
 from tfp_realnvp.networks.mlp import MLP
+from tfp_realnvp.networks.rematerialization import Rematerialized
 from tfp_realnvp.networks.resnet import ResidualBlock, ResNet
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "GlowNet",
     "InvertibleMatrix",
     "Moments",
+    "Rematerialized",
     "ResNet",
     "ResidualBlock",
     "SigmoidScale",

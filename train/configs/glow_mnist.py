@@ -18,5 +18,6 @@ def get_config():
     config.batch_size = 64
     config.epochs = 20
     config.steps_per_epoch = 230
+    config.evaluation.num_draws = 8
     config.clip_norm = 28 * 28 * math.log(2)  # 1 in bits/dim
     return config

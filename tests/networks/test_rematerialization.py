@@ -1,0 +1,99 @@
+"""Rematerialized networks: the plain ones' values, gradients and moving averages, without their activations."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfp_realnvp as rnvp
+from tests import laws
+from tfp_realnvp.networks import Rematerialized, ResNet
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+IMAGES = np.random.default_rng(0).integers(0, 256, size=[4, 4, 4, 1], dtype=np.uint8)
+
+FLOWS = {
+    "RealNVP": lambda **kwargs: rnvp.RealNVP((4, 4, 1), 1, filters=2, num_blocks=1, **kwargs),
+    "RealNVP, running averages": lambda **kwargs: rnvp.RealNVP(
+        (4, 4, 1), 1, filters=2, num_blocks=1, running_average=0.5, **kwargs
+    ),
+    "Glow given the class": lambda **kwargs: rnvp.Glow(
+        (4, 4, 1), num_scales=1, steps_per_scale=2, filters=4, num_classes=2, **kwargs
+    ),
+    "UvA": lambda **kwargs: rnvp.UvA((4, 4, 1), multi_scale=True, filters=2, num_blocks=1, **kwargs),
+}
+
+
+def pair(name):
+    """The flow, plain and rematerialized, with the same weights."""
+    plain, rematerialized = (FLOWS[name](seed=0, dtype="float64", rematerialize=choice) for choice in (False, True))
+    laws.randomize_weights(plain.weights)
+    rematerialized.set_weights(plain.get_weights())
+    return plain, rematerialized
+
+
+def gradients(model, context=None):
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            nats = model(tf.constant(IMAGES), context, training=True, draw=0)
+        return nats, tape.gradient(nats, model.trainable_variables)
+
+    return step()
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_values_gradients_and_moving_averages_are_those_of_the_plain_flow(name, eagerly):
+    compare(name)
+
+
+def test_they_are_in_a_graph():
+    compare("RealNVP, running averages")
+
+
+def compare(name):
+    models = pair(name)
+    context = tf.constant([0, 1, 1, 0], tf.int64) if models[0].num_classes else None
+    (nats, plain), (again, rematerialized) = (gradients(model, context) for model in models)
+    np.testing.assert_allclose(again, nats, rtol=1e-12)
+    for expected, actual in zip(plain, rematerialized, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+    for expected, actual in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+def test_its_activations_are_not_kept():
+    network = ResNet(2, filters=16, num_blocks=2, seed=0)
+    network.build((None, 8, 8, 2))
+    kept = []
+    for conditioner in (network, Rematerialized(network)):
+
+        @tf.function(input_signature=[tf.TensorSpec([4, 8, 8, 2])])
+        def step(x, conditioner=conditioner):
+            graph = tf.compat.v1.get_default_graph()
+            forward = set(graph.get_operations())
+            y = conditioner(x)
+            forward = set(graph.get_operations()) - forward
+            backward = set(graph.get_operations())
+            gradient = tf.gradients(y, x)
+            backward = set(graph.get_operations()) - backward
+            inputs = {t.ref() for operation in backward for t in operation.inputs if t.op in forward}
+            kept.append(sum(t.deref().shape[:3] == (4, 8, 8) for t in inputs))
+            return gradient
+
+        step.get_concrete_function()
+    assert kept[0] > 10 and kept[1] <= 1
+
+
+def test_the_distribution_finds_the_network():
+    network = ResNet(4, filters=2, num_blocks=1, checkerboard=1)
+    network.build((None, 4, 4, 2))
+    coupling = rnvp.bijectors.Coupling(rnvp.bijectors.masks.Checkerboard(), Rematerialized(network))
+    flow = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), (4, 4, 2)), tfb.Invert(coupling))
+    assert rnvp.FlowModel(flow, num_bins=None).networks == [network]
+    assert set(map(id, flow.trainable_variables)) == {id(v.value) for v in network.trainable_variables}
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
