@@ -107,6 +107,19 @@ def test_fit_takes_arrays_data_sets_and_tfds_dictionaries_with_the_same_result()
     np.testing.assert_allclose(results, results[0], rtol=1e-5)
 
 
+def test_gradients_are_accumulated_over_batches_of_different_noise(monkeypatch):
+    model, seeds = one_convolution(), []
+    dequantize = model.dequantization.call
+    monkeypatch.setattr(
+        model.dequantization, "call", lambda x, num_bins, seed: seeds.append(seed) or dequantize(x, num_bins, seed)
+    )
+    model.compile(rnvp.optimizers.Adam(1e-2, gradient_accumulation_steps=2), run_eagerly=True)
+    before = model.get_weights()
+    model.fit(IMAGES[:8], batch_size=2, epochs=1, verbose=0)
+    assert int(model.optimizer.iterations) == 2 and len({tuple(np.array(seed)) for seed in seeds}) == 4
+    assert any(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
 def test_training_eagerly_gives_the_numbers_of_the_graph():
     training, evaluation = [], []
     for run_eagerly in (False, True):

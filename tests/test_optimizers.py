@@ -14,6 +14,7 @@ from tfp_realnvp import optimizers
         {},
         {"global_clipnorm": 0.5},
         {"weight_decay": 0.1},
+        {"gradient_accumulation_steps": 2},
         {"use_ema": True},
         {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
     ],

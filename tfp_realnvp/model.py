@@ -240,7 +240,8 @@ class FlowModel(keras.Model):
         x, log_q = self._checked_event(inputs), 0.0
         if self.num_bins is not None:
             in_step = training and self.compiled and draw is None
-            step = self.optimizer.iterations.value if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
+            # The first variable counts every batch, also those that gradients are accumulated over.
+            step = self.optimizer.variables[0].value if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
             seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
             x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
         log_p = self._flow(context).log_prob(tf.cast(tf.identity(x), self._event_dtype))

@@ -26,7 +26,7 @@ class Adam(keras.optimizers.Adam):
             raise ValueError("amsgrad must be False; got True. keras.optimizers.Adam has it")
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        step = tf.cast(self.iterations.value + 1, tf.float32)
+        step = tf.cast(self.iterations + 1, tf.float32)
         correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
         numbers = dict(
             beta1_power=0.0,  # the bias correction is in the learning rate, once for all variables
