@@ -1,12 +1,13 @@
 # make train     trains on the embedded digits, into runs/digits     make moons    the same in the plane, into runs/moons
 # make test      the whole test suite                                make lint     style and formatting
+# make benchmark measures this package against its peers, under 20 minutes, into benchmarks/results
 # make clean     removes what make and the tools left, but for runs/
 #
 # ARGS go to the program: make train ARGS="--config.epochs=2 --workdir=runs/short"    make test ARGS=tests/train
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: train moons test lint clean
+.PHONY: train moons test lint benchmark clean
 
 train: .venv/installed
 	.venv/bin/python -m train.main $(ARGS)
@@ -24,6 +25,9 @@ lint: .venv/installed
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 
+benchmark: .venv/installed-bench
+	.venv/bin/python -m benchmarks.main $(ARGS)
+
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -33,4 +37,9 @@ clean:
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+# A new .venv has no stamp of this kind in it.
+.venv/installed-bench: .venv/installed requirements-bench.txt
+	.venv/bin/python -m pip install --quiet --requirement requirements-bench.txt
 	touch $@
