@@ -1,0 +1,42 @@
+"""FLOPs of convolutions and matrix products, counted in what runs: a multiply-add is two."""
+
+import math
+
+
+def of_graph(function, *arguments):
+    """Counts the graph of a `tf.function` called with these arguments, both gradients of a convolution included.
+
+    A network that is evaluated twice counts twice. What a function inside of the graph does is not seen.
+    """
+    graph = function.get_concrete_function(*arguments).graph
+    return sum(
+        _COUNTED[operation.type](operation) for operation in graph.get_operations() if operation.type in _COUNTED
+    )
+
+
+def of_torch(function):
+    """Counts the convolutions that PyTorch runs in `function()`, those of its backward pass included."""
+    from torch.utils import flop_counter
+
+    with flop_counter.FlopCounterMode(display=False) as counter:
+        function()
+    counts = counter.get_flop_counts()["Global"]
+    return sum(number for operation, number in counts.items() if "convolution" in str(operation))
+
+
+def _convolution(result, kernel):
+    """Of a stride of 1 with padding: every entry of the result is an inner product with a kernel's slice."""
+    return 2 * math.prod(result.shape) * math.prod(kernel.shape[:3])
+
+
+def _matrix_product(operation):
+    shared = operation.inputs[0].shape[0 if operation.get_attr("transpose_a") else 1]
+    return 2 * math.prod(operation.outputs[0].shape) * shared
+
+
+_COUNTED = {
+    "Conv2D": lambda operation: _convolution(operation.outputs[0], operation.inputs[1]),
+    "Conv2DBackpropInput": lambda operation: _convolution(operation.inputs[2], operation.inputs[1]),
+    "Conv2DBackpropFilter": lambda operation: _convolution(operation.inputs[2], operation.outputs[0]),
+    "MatMul": _matrix_product,
+}

@@ -1,0 +1,58 @@
+"""Part 5: the memory of a training step over depth, plain and rematerialized, and the time it takes."""
+
+import statistics
+
+from benchmarks import report, timing, workers
+from benchmarks.peers import Maker
+
+COPIES = (1, 2, 4)  # of config A's couplings, one after the other
+REPETITIONS = 3
+
+
+def memory(run):
+    """Each flow in fresh processes, one plain and one rematerialized, whose steps are timed in turn.
+
+    The memory of a step is that by which the process grows beyond what it had at most in a step of a single image: the
+    batch's activations, without TensorFlow, the weights, the optimizer's slots and the graph.
+    """
+    run.pool.close()
+    rows, needed, seconds = [], {}, {}
+    for copies in COPIES:
+        makers = {
+            rematerialize: Maker("peers.ours:deep", dict(copies=copies, rematerialize=rematerialize))
+            for rematerialize in (False, True)
+        }
+        with workers.Worker(makers[False]) as plain, workers.Worker(makers[True]) as rematerialized:
+            pair = {False: plain, True: rematerialized}
+            before = {}
+            for rematerialize, worker in pair.items():
+                run.report(f"memory of couplings ×{copies}{', rematerialized' * rematerialize}")
+                worker.call("fit_a_part", 1)
+                before[rematerialize] = worker.peak_megabytes()
+                worker.call("fit_a_part")
+            calls = {key: lambda worker=worker: worker.seconds("fit_a_part") for key, worker in pair.items()}
+            for rematerialize, found in timing.interleaved(calls, REPETITIONS).items():
+                peak = pair[rematerialize].peak_megabytes()
+                needed[copies, rematerialize] = peak - before[rematerialize]
+                seconds[copies, rematerialize] = statistics.median(found)
+                rows.append(
+                    {
+                        "couplings": f"×{copies}",
+                        "rematerialized": "yes" if rematerialize else "no",
+                        "MB of a step": needed[copies, rematerialize],
+                        "MB of the process": peak,
+                        "seconds of a step": seconds[copies, rematerialize],
+                        "repetitions": found,
+                    }
+                )
+    ratios = []
+    for what, values, at_most in (("memory", needed, 0.40), ("time", seconds, 1.35)):
+        ratios += [
+            report.Ratio(
+                f"{what} of couplings ×{n}: rematerialized / plain", values[n, True] / values[n, False], at_most
+            )
+            for n in COPIES
+        ]
+    growth = {key: needed[COPIES[-1], key] - needed[COPIES[0], key] for key in (False, True)}
+    name = f"growth of memory from ×{COPIES[0]} to ×{COPIES[-1]}: rematerialized / plain"
+    return [*ratios, report.Ratio(name, growth[True] / growth[False], at_most=0.25)], rows

@@ -1,0 +1,81 @@
+"""Who is measured. Each file makes contestants, objects of what there is of this interface:
+
+  train_step()     one step of training, finished when it returns
+  log_prob()       log-probabilities of a batch, from pixel levels or vectors
+  sample()         a batch of samples, pixel levels or vectors
+  flops(method)    FLOPs of one call of a method, counted: those of convolutions, of an MLP those of its matrices
+  size(method)     how many images or vectors one call takes or gives
+
+and for time to quality, each with its own `batch_size` and `learning_rate`:
+
+  train(images, learning_rate), bits_per_dim(images)
+
+A contestant lives in a process of its own, where alone its framework is imported; here there are but names.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import os
+
+CONFIG_A = dict(event_shape=(32, 32, 3), num_scales=2, filters=32, num_blocks=4)
+VECTORS = dict(event_shape=(64,), num_couplings=8, hidden_units=(512, 512))
+TRAINING_BATCH = {"images": 32, "vectors": 1024}
+BATCH = {"images": 64, "vectors": 1024}  # of log-probabilities and samples
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """What makes a contestant, by name, so that it can be sent to another process.
+
+    Attributes:
+      path: "module:function", below this package.
+      options: arguments of the function.
+    """
+
+    path: str
+    options: dict = dataclasses.field(default_factory=dict)
+
+    def imported(self):
+        """The function with its options; importing it imports the contestant's framework."""
+        module, name = self.path.split(":")
+        with _silent():
+            return functools.partial(getattr(importlib.import_module(f"benchmarks.{module}"), name), **self.options)
+
+
+@contextlib.contextmanager
+def _silent():
+    """Without the lines that TensorFlow's libraries write, past Python, when they are loaded."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+OURS, OURS_BFLOAT16 = "ours", "ours, bfloat16"
+BARE, BARE_OF_OURS = "bare networks, stock Keras", "bare networks, our layers"
+NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
+NFLOWS_BFLOAT16 = "nflows, autocast to bfloat16"
+OUR_VECTORS, TFP_VECTORS = "ours, vectors", "TFP's RealNVP, vectors"
+MATRIX_PRODUCT = "matrix product"
+PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # in float32, as they come
+
+CONTESTANTS = {
+    OURS: Maker("peers.ours:real_nvp", dict(dtype="float32")),
+    OURS_BFLOAT16: Maker("peers.ours:real_nvp", dict(dtype="mixed_bfloat16")),
+    BARE: Maker("peers.bare:stock"),
+    BARE_OF_OURS: Maker("peers.bare:of_ours"),
+    NFLOWS: Maker("peers.nflows_peer:real_nvp"),
+    NFLOWS_BFLOAT16: Maker("peers.nflows_peer:real_nvp", dict(autocast=True)),
+    NORMFLOWS: Maker("peers.normflows_peer:real_nvp"),
+    TFP_GLOW: Maker("peers.tfp_glow:glow"),
+    OUR_VECTORS: Maker("peers.ours:vector_real_nvp"),
+    TFP_VECTORS: Maker("peers.tfp_real_nvp:vector_real_nvp"),
+    MATRIX_PRODUCT: Maker("peers.matrix_product:MatrixProduct"),
+}
+PACKAGES = ("torch", "nflows", "normflows")  # of requirements-bench.txt

@@ -1,0 +1,95 @@
+"""The networks of config A without a flow around them: what a flow costs is what its step takes beyond theirs."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+import tfp_realnvp as rnvp
+from benchmarks import flops
+from benchmarks.peers import CONFIG_A, TRAINING_BATCH, random_data
+
+# Height and width, channels that are kept, width of the network, whether behind a checkerboard: of each coupling.
+COUPLINGS = [(32, 3, 32, True)] * 3 + [(16, 6, 64, False)] * 3 + [(16, 6, 64, True)] * 4
+
+
+def stock():
+    """Of Keras's own layers: the same convolutions, without weight norm, and norms."""
+    return Bare([_stock_network(*coupling) for coupling in COUPLINGS])
+
+
+def of_ours():
+    """Of our layers, so that nothing but the flow is missing."""
+    return Bare(
+        [
+            rnvp.networks.ResNet(2 * channels, filters, CONFIG_A["num_blocks"], 1 if is_checkerboard else None)
+            for _, channels, filters, is_checkerboard in COUPLINGS
+        ]
+    )
+
+
+def _stock_network(side, channels, filters, is_checkerboard):
+    convolution = lambda width, size, **options: layers.Conv2D(width, size, padding="same", **options)
+    norm_relu = lambda h: layers.ReLU()(layers.BatchNormalization()(h))
+    x = keras.Input((side, side, channels))
+    h = layers.BatchNormalization()(x)
+    mask = [ops.ones_like(h[..., :1])] if is_checkerboard else []
+    h = convolution(filters, 3)(layers.ReLU()(layers.Concatenate()([h, -h, *mask])))
+    skip = convolution(filters, 1)(h)
+    for _ in range(CONFIG_A["num_blocks"]):
+        residual = convolution(filters, 3, use_bias=False)(norm_relu(h))
+        h = layers.Add()([h, convolution(filters, 3)(norm_relu(residual))])
+        skip = layers.Add()([skip, convolution(filters, 1)(h)])
+    return keras.Model(x, convolution(2 * channels, 1)(norm_relu(skip)))
+
+
+class Networks(keras.Model):
+    """The networks one after the other, each on half of what the one before gave; x ↦ their mean squares, [batch].
+
+    Args:
+      networks: list of Keras layers, one for each of `COUPLINGS`.
+    """
+
+    def __init__(self, networks):
+        super().__init__()
+        self.networks = networks
+
+    def call(self, x):
+        squares = 0.0
+        for network, (side, channels, *_) in zip(self.networks, COUPLINGS, strict=True):
+            if x.shape[1] != side:
+                x = tf.nn.space_to_depth(x, 2)[..., :channels]
+            output = network(x)
+            squares += ops.mean(ops.square(output), axis=(1, 2, 3))
+            x = output[..., :channels]
+        return squares
+
+
+class Bare:
+    """`Networks` as a contestant, under stock Keras and the optimizer of a flow.
+
+    Args:
+      networks: see `Networks`.
+    """
+
+    def __init__(self, networks):
+        images = random_data.batch("images", TRAINING_BATCH["images"])
+        self.images, self.targets = images.astype(np.float32) / 128 - 1, np.zeros(len(images), np.float32)
+        self.model = Networks(networks)
+        optimizer = rnvp.optimizers.Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
+        self.model.compile(optimizer, loss=lambda targets, squares: ops.mean(squares - targets))
+
+    def fit_a_step(self):
+        """Keras's `fit` of one batch."""
+        self.model.fit(self.images, self.targets, batch_size=len(self.images), verbose=0)
+
+    def train_step(self):
+        self.model.train_on_batch(self.images, self.targets)
+
+    def size(self, method):
+        del method
+        return TRAINING_BATCH["images"]
+
+    def flops(self, method):
+        step = tf.function(lambda *data: getattr(self.model, method)(data), autograph=False)
+        return flops.of_graph(step, tf.constant(self.images), tf.constant(self.targets))

@@ -1,0 +1,116 @@
+"""This package's flows."""
+
+import importlib
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfp_realnvp as rnvp
+from benchmarks import flops
+from benchmarks.peers import BATCH, CONFIG_A, TRAINING_BATCH, VECTORS, random_data
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+def real_nvp(dtype, **options):
+    """Config A, its networks in this precision."""
+    return Ours(rnvp.RealNVP(**CONFIG_A, dtype=dtype, seed=0, **options))
+
+
+def vector_real_nvp():
+    """Couplings over vectors, conditioned by MLPs."""
+    return Ours(rnvp.VectorRealNVP(**VECTORS, seed=0), "vectors")
+
+
+def deep(copies, rematerialize):
+    """Config A's couplings one after the other `copies` times, each copy with weights of its own."""
+    flows = [
+        rnvp.RealNVP(
+            **CONFIG_A, num_bins=None if copy else 256, rematerialize=rematerialize, seed=copy, dtype="float32"
+        )
+        for copy in range(copies)
+    ]
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), CONFIG_A["event_shape"])
+    bijector = tfb.Chain([flow.bijector for flow in flows])
+    return Ours(rnvp.FlowModel(tfd.TransformedDistribution(base, bijector), seed=0))
+
+
+class Ours:
+    """A `FlowModel` of ours as a contestant.
+
+    Args:
+      model: `FlowModel`.
+      kind: of its events, "images" or "vectors".
+    """
+
+    def __init__(self, model, kind="images"):
+        self.model, self.kind = model, kind
+        self.model.compile()
+        self.events = {
+            "train_step": random_data.batch(kind, TRAINING_BATCH[kind]),
+            "log_prob": random_data.batch(kind, BATCH[kind]),
+        }
+
+    def fit_a_step(self):
+        """Keras's `fit` of one batch."""
+        self.model.fit(self.events["train_step"], batch_size=TRAINING_BATCH[self.kind], verbose=0)
+
+    def fit_a_part(self, number=None):
+        """Keras's `fit` of one batch of so many, by default all, in the same graph whatever the number."""
+        events = self.events["train_step"][:number]
+        self.model.fit(tf.data.Dataset.from_tensor_slices(events).batch(len(events)), verbose=0)
+
+    def train_step(self):
+        self.model.train_on_batch(self.events["train_step"])
+
+    def log_prob(self):
+        return self.model.log_likelihood(self.events["log_prob"]).numpy()
+
+    def sample(self):
+        return self.model.sample(BATCH[self.kind], seed=0)
+
+    def size(self, method):
+        return (TRAINING_BATCH if method == "train_step" else BATCH)[self.kind]
+
+    def flops(self, method):
+        functions = {
+            "train_step": self.model.train_step,
+            "log_prob": lambda x: self.model(x, training=False),
+            "sample": self.model.bijector.forward,
+        }
+        events = tf.constant(self.events.get(method, self.events["log_prob"]))
+        events = tf.cast(events, tf.float32) if method == "sample" else events
+        return flops.of_graph(tf.function(functions[method], autograph=False), events)
+
+
+def of_config(config, event_shape):
+    """The flow and the optimizer of a module of train/configs, to be trained by another schedule."""
+    return Trained(importlib.import_module(config).get_config(), event_shape)
+
+
+class Trained:
+    """A config's flow for time to quality.
+
+    Args:
+      config: the config, of which architecture, model and optimizer count.
+      event_shape: of the images.
+    """
+
+    def __init__(self, config, event_shape):
+        flow = getattr(rnvp, config.architecture)
+        self.model = flow(event_shape, num_bins=256, seed=0, **config.model)
+        self.batch_size, self.learning_rate = config.batch_size, config.learning_rate
+        options = dict(beta_2=config.beta_2, epsilon=1e-8, global_clipnorm=config.clip_norm)
+        options.update(use_ema=config.ema_momentum > 0, ema_momentum=config.ema_momentum)
+        self.model.compile(rnvp.optimizers.Adam(config.learning_rate, **options))
+
+    def train(self, images, learning_rate):
+        """One step on these uint8 images."""
+        self.model.optimizer.learning_rate = learning_rate
+        self.model.train_on_batch(images)
+
+    def bits_per_dim(self, images):
+        """Of uint8 images; it ends the training."""
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)  # the averages, if there are any
+        return self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["bits_per_dim"]

@@ -1,0 +1,34 @@
+"""TFP's Glow, `tfb.Glow` with its default networks, its size such that a training step has config A's FLOPs.
+
+TFP evaluates each network twice for a log-probability, once for the value and once for the log-det, and both are
+counted: a model of networks that ran once would be half as large.
+"""
+
+import functools
+import math
+
+import tensorflow_probability as tfp
+
+from benchmarks.peers import CONFIG_A
+from benchmarks.peers.tfp_flow import TfpFlow
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+NUM_BLOCKS, STEPS_PER_BLOCK, NUM_HIDDEN = 2, 6, 377
+
+
+def glow():
+    """Glow behind the logit of the other contestants."""
+    shape = CONFIG_A["event_shape"]
+    bijector = tfb.Glow(
+        shape,
+        NUM_BLOCKS,
+        STEPS_PER_BLOCK,
+        functools.partial(tfb.GlowDefaultNetwork, num_hidden=NUM_HIDDEN),
+        tfb.GlowDefaultExitNetwork,
+        seed=0,
+    )
+    to_pixels = [tfb.Scale(256 / 0.9), tfb.Shift(-0.05), tfb.Sigmoid()]
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), math.prod(shape))
+    return TfpFlow(tfd.TransformedDistribution(base, tfb.Chain([*to_pixels, bijector])), "images")

@@ -1,0 +1,63 @@
+"""Parts 1 to 3: the training step and its efficiency, log-probabilities and samples, of ours and of the peers."""
+
+from benchmarks import report, timing
+from benchmarks.peers import (
+    BARE,
+    BARE_OF_OURS,
+    MATRIX_PRODUCT,
+    NFLOWS_BFLOAT16,
+    OUR_VECTORS,
+    OURS,
+    OURS_BFLOAT16,
+    PEERS,
+    TFP_VECTORS,
+)
+
+FLOWS = (OURS, OURS_BFLOAT16, *PEERS, NFLOWS_BFLOAT16, OUR_VECTORS, TFP_VECTORS)
+OF_PRECISION = {"float32": OURS, "bfloat16": OURS_BFLOAT16}
+# The targets.
+OF_MATRIX_PRODUCT = {"float32": 0.80, "bfloat16": 0.65}
+OF_FASTEST_PEER = {OURS: 0.85, OURS_BFLOAT16: 0.55}
+OF_BARE_NETWORKS = 1.10
+
+
+def training(run):
+    """Training step of config A: over the peers', the matrix product's FLOP/s, the networks alone."""
+    contestants = [(name, "train_step") for name in (*FLOWS, BARE, BARE_OF_OURS)]
+    products = [(MATRIX_PRODUCT, precision) for precision in OF_PRECISION]
+    measured = timing.measured(run.pool, [*contestants, *products], run.repetitions)
+    ratios = over_peers(measured, "train_step")
+    for precision, name in OF_PRECISION.items():
+        step, product = measured[name, "train_step"], measured[MATRIX_PRODUCT, precision]
+        ratios.append(
+            report.Ratio(
+                f"FLOP/s: train_step of {name} / {precision} matrix product",
+                step.flops_per_second / product.flops_per_second,
+                at_least=OF_MATRIX_PRODUCT[precision],
+            )
+        )
+    ours = measured[OURS, "train_step"]
+    for bare in (BARE, BARE_OF_OURS):
+        ratios.append(report.over(ours, measured[bare, "train_step"], at_most=OF_BARE_NETWORKS))
+    return ratios, [measurement.row() for measurement in measured.values()]
+
+
+def throughput(run):
+    """Log-probabilities and samples, 64 images at a time, over the peers'."""
+    pairs = [(name, method) for method in ("log_prob", "sample") for name in FLOWS]
+    measured = timing.measured(run.pool, pairs, run.repetitions)
+    ratios = over_peers(measured, "log_prob") + over_peers(measured, "sample")
+    return ratios, [measurement.row() for measurement in measured.values()]
+
+
+def over_peers(measured, method):
+    """Ours over each peer at equal FLOPs, the fastest first, which the target is for."""
+    fastest, *others = sorted((measured[name, method] for name in PEERS), key=lambda peer: -peer.flops_per_second)
+    ratios = []
+    for name, target in OF_FASTEST_PEER.items():
+        ours = measured[name, method]
+        ratios.append(report.over(ours, fastest, at_most=target))
+        ratios += [report.over(ours, peer) for peer in others]
+    ratios.append(report.over(measured[OURS_BFLOAT16, method], measured[NFLOWS_BFLOAT16, method]))
+    ratios.append(report.over(measured[OUR_VECTORS, method], measured[TFP_VECTORS, method]))
+    return ratios

@@ -1,0 +1,154 @@
+"""Contestants in processes of their own, asked for one thing at a time, so that only one of them computes."""
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import time
+import traceback
+
+from benchmarks.peers import CONTESTANTS
+
+REPETITION = 0.3  # seconds that a repetition takes at least, in as many calls as that needs
+
+
+def set_environment(threads):
+    """What the processes inherit: how many threads each computes with, and silence."""
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", PYTHONWARNINGS="ignore", CUDA_VISIBLE_DEVICES="-1")
+
+
+class Worker:
+    """A process with a contestant, which is made when first asked for.
+
+    Args:
+      maker: `peers.Maker`.
+
+    Raises:
+      RuntimeError: from every method, for what went wrong in the process, or for its death.
+    """
+
+    def __init__(self, maker):
+        context = multiprocessing.get_context("spawn")
+        self._maker, (self._connection, theirs) = maker, context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, maker), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ask("imports")
+
+    def call(self, method, *arguments):
+        """What the contestant's method returns."""
+        return self._ask("call", method, *arguments)
+
+    def seconds(self, method):
+        """Seconds that a call of the contestant's method takes."""
+        return self._ask("seconds", method)
+
+    def first_seconds(self, method):
+        """Seconds that it takes to make the contestant and to call its method once."""
+        return self._ask("first_seconds", method)
+
+    def peak_megabytes(self):
+        """The most memory that the process has had so far."""
+        return self._ask("peak_megabytes")
+
+    def close(self):
+        """Ends the process."""
+        self._connection.close()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _ask(self, *request):
+        try:
+            self._connection.send(request)
+            is_good, value = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            raise RuntimeError(
+                f"the process of {self._maker.path} died with exit code {self._process.exitcode}; was it the memory?"
+            ) from None
+        if not is_good:
+            raise RuntimeError(f"in the process of {self._maker.path}:\n{value}")
+        return value
+
+
+class Pool:
+    """The workers of `peers.CONTESTANTS` by name, each started and warmed up when it is first needed."""
+
+    def __init__(self, report=print):
+        self._workers, self._warm, self._report = {}, set(), report
+
+    def get(self, name, method):
+        """The worker of this name, its contestant's method called before, so that nothing is left to be compiled."""
+        if name not in self._workers:
+            self._workers[name] = Worker(CONTESTANTS[name])
+        if (name, method) not in self._warm:
+            self._report(f"warming up {name}: {method}")
+            for _ in range(2):
+                self._workers[name].call(method)
+            self._warm.add((name, method))
+        return self._workers[name]
+
+    def close(self):
+        """Ends all processes; they are started anew when needed again."""
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+        self._warm.clear()
+
+
+class _Server:
+    """The other end of a `Worker`: its methods are what can be asked for."""
+
+    def __init__(self, maker):
+        self._maker, self._contestant = maker, None
+
+    def imports(self):
+        self._maker = self._maker.imported()
+
+    def make(self):
+        self._contestant = self._contestant or self._maker()
+
+    def call(self, method, *arguments):
+        self.make()
+        result = getattr(self._contestant, method)(*arguments)
+        return result if isinstance(result, (int, float, str, dict)) else None  # no arrays through the pipe
+
+    def seconds(self, method):
+        self.make()
+        function, calls, start = getattr(self._contestant, method), 0, time.perf_counter()
+        while calls == 0 or time.perf_counter() - start < REPETITION:
+            function()
+            calls += 1
+        return (time.perf_counter() - start) / calls
+
+    def first_seconds(self, method):
+        start = time.perf_counter()
+        self.make()
+        getattr(self._contestant, method)()
+        return time.perf_counter() - start
+
+    def peak_megabytes(self):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _serve(connection, maker):
+    """Answers requests until the other end is closed."""
+    server = _Server(maker)
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            name, *arguments = connection.recv()
+            try:
+                answer = True, getattr(server, name)(*arguments)
+            except Exception:
+                answer = False, traceback.format_exc()
+            connection.send(answer)

@@ -1,0 +1,100 @@
+"""The benchmarks' parts that need no peers, at tiny sizes."""
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from benchmarks import flops, quality, report, timing, workers
+from benchmarks.peers import TRAINING_BATCH, Maker, ours
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def measurement(contestant, seconds, number_of_flops=100):
+    return timing.Measurement(contestant, "train_step", seconds, number_of_flops, size=32)
+
+
+def test_repetitions_are_interleaved_and_every_other_round_goes_backwards(monkeypatch):
+    monkeypatch.setattr(timing, "PAUSE", 0.0)
+    order = []
+    calls = {name: lambda name=name: order.append(name) or float(len(order)) for name in "abc"}
+    assert timing.interleaved(calls, 3) == {"a": [1.0, 6.0, 7.0], "b": [2.0, 5.0, 8.0], "c": [3.0, 4.0, 9.0]}
+    assert "".join(order) == "abccbaabc"
+
+
+def test_a_measurement_is_its_median():
+    row = measurement("ours", [4.0, 1.0, 2.0], 8e9).row()
+    assert (row["seconds"], row["fastest"], row["slowest"]) == (2.0, 1.0, 4.0)
+    assert (row["GFLOP"], row["GFLOP/s"], row["items/s"]) == (8.0, 4.0, 16.0)
+
+
+def test_a_ratio_is_at_equal_flops_and_knows_its_target():
+    ratio = report.over(measurement("ours", [3.0], 200), measurement("theirs", [2.0], 100), at_most=0.75)
+    assert (ratio.value, ratio.of_times, ratio.is_met) == (0.75, 1.5, True)
+    assert report.Ratio("", 0.7, at_least=0.8).is_met is False
+    assert report.Ratio("", 0.7).is_met is None
+
+
+def test_the_results_are_written_as_json_and_as_a_table(tmp_path):
+    ratio = report.over(measurement("ours", [3.0]), measurement("theirs", [2.0]), at_most=0.85)
+    report.write(tmp_path, {"versions": {"keras": "3"}}, {"step": ([ratio], [measurement("ours", [3.0], 1e12).row()])})
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert "versions: keras 3  " in lines
+    assert "| train_step: ours / theirs | 1.50 | ≤ 0.85 | no | 1.50 |" in lines
+    assert "| ours | train_step | 1,000 | 3.00 | 3.00 | 3.00 | 333 | 10.67 |" in lines
+    assert '"is_met": false' in (tmp_path / "results.json").read_text()
+
+
+def test_both_gradients_of_a_convolution_are_counted():
+    x, kernel = tf.zeros([2, 8, 8, 3]), tf.zeros([3, 3, 3, 5])
+
+    @tf.function
+    def gradients(x, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+        return tape.gradient(y, [x, kernel])
+
+    forward = 2 * (2 * 8 * 8 * 5) * (3 * 3 * 3)
+    assert flops.of_graph(tf.function(lambda x, k: tf.nn.conv2d(x, k, 1, "SAME")), x, kernel) == forward
+    assert flops.of_graph(gradients, x, kernel) == 3 * forward
+
+
+def test_config_a_has_159_gflop_a_training_step():
+    contestant = ours.real_nvp("float32")
+    forward = contestant.flops("log_prob") / contestant.size("log_prob")
+    assert 3 * forward * TRAINING_BATCH["images"] == pytest.approx(159e9, rel=0.03)
+
+
+def test_a_worker_says_what_went_wrong_in_its_process_and_goes_on():
+    with workers.Worker(Maker("peers:Maker", dict(path="here"))) as worker:
+        with pytest.raises(RuntimeError, match="has no attribute 'train_step'"):
+            worker.call("train_step")
+        assert worker.call("__repr__") == "Maker(path='here', options={})"
+        assert worker.seconds("__repr__") > 0 and worker.peak_megabytes() > 1
+
+
+def test_the_learning_rate_warms_up_is_held_and_ends_at_nothing():
+    assert [quality.rate(steps, 0.25) for steps in (0, 50, 100, 200)] == [0.0, 0.5, 1.0, 1.0]
+    assert [quality.rate(200, spent) for spent in (0.5, 0.75, 1.0)] == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--only=stp", "--only must name some of step"),
+        ("--repetitions=0", "repetitions"),
+        pytest.param(
+            "--only=step",
+            "requirements-bench.txt",
+            marks=pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the peers are installed"),
+        ),
+    ],
+)
+def test_wrong_flags_and_missing_peers_are_errors(flag, message):
+    done = subprocess.run([sys.executable, "-m", "benchmarks.main", flag], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode and message in done.stdout + done.stderr
