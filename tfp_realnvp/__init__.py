@@ -1,7 +1,7 @@
 """Real NVP and normalizing flows for TensorFlow Probability and Keras."""
 
 from tfp_realnvp import architectures, bijectors, dequantization, evaluation, networks, optimizers
-from tfp_realnvp.architectures import NICE, Glow, RealNVP, UvA, VectorRealNVP
+from tfp_realnvp.architectures import NICE, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
 from tfp_realnvp.model import FlowModel
 
 __version__ = "0.1.0"
@@ -10,6 +10,7 @@ __all__ = [
     "FlowModel",
     "Glow",
     "RealNVP",
+    "SubpixelFlow",
     "UvA",
     "VectorRealNVP",
     "architectures",
