@@ -19,7 +19,8 @@ from tfp_realnvp.bijectors import FusedBijector
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
-from tfp_realnvp.optimizers import Adam
+from tfp_realnvp.optimizers import Adam, ClipsGlobally
+from tfp_realnvp.replicas import num_replicas, share, sum_over_replicas
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -219,7 +220,8 @@ class FlowModel(keras.Model):
             flow's own.
 
         Raises:
-          ValueError: for a `loss` or `metrics`.
+          ValueError: for a `loss` or `metrics`; under a strategy of several replicas for an optimizer that clips before
+            it sums their gradients, see `optimizers.ClipsGlobally`.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -227,6 +229,7 @@ class FlowModel(keras.Model):
         if optimizer is None:
             optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
         super().compile(optimizer=optimizer, **kwargs)
+        self._check_clipping()
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)
 
@@ -300,26 +303,28 @@ class FlowModel(keras.Model):
         return x
 
     def train_step(self, data):
-        x, context = self._unpack(data)
-        with tf.GradientTape() as tape:
-            nats = -self(x, context, training=True)
-            loss = tf.reduce_mean(nats) + tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
-            # Keras sums the gradients of the replicas.
-            loss = self.optimizer.scale_loss(loss) / tf.distribute.get_strategy().num_replicas_in_sync
-        own = {id(weight.value) for weight in self.weights}
-        self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True)
-        )
-        self._nats.update_state(nats)
-        return self.get_metrics_result()
+        with share(*self._unpack(data)) as (size, x, context):
+            with tf.GradientTape() as tape:
+                nats = -self(x, context, training=True)[:size]
+                count = self._update_metrics(nats)
+                penalty = tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
+                # This replica's part of the loss: the gradients of the replicas are summed.
+                loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype) + penalty / num_replicas()
+                loss = self.optimizer.scale_loss(loss)
+            own = {id(weight.value) for weight in self.weights}
+            self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
+            gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return self._logs()
 
     def test_step(self, data):
-        self._nats.update_state(-self(*self._unpack(data), training=False))
-        return self.get_metrics_result()
+        with share(*self._unpack(data)) as (size, x, context):
+            self._update_metrics(-self(x, context, training=False)[:size])
+        return self._logs()
 
     def predict_step(self, data):
-        return self.log_likelihood(*self._unpack(data))
+        with share(*self._unpack(data)) as (size, x, context):
+            return self.log_likelihood(x, context)[:size]
 
     @property
     def metrics(self):
@@ -328,6 +333,23 @@ class FlowModel(keras.Model):
     def get_metrics_result(self):
         nats = self._nats.result()
         return {"loss": nats, "bits_per_dim": nats / (math.prod(self._event_shape) * math.log(2))}
+
+    def _update_metrics(self, nats):
+        """Adds the global batch to the metrics of every replica; returns the number of its examples."""
+        nats = tf.cast(nats, self._nats.dtype)
+        total, count = sum_over_replicas([tf.reduce_sum(nats), tf.cast(tf.size(nats), nats.dtype)])
+        self._nats.update_state(total / count, sample_weight=count)
+        return count
+
+    def _logs(self):
+        logs = self.get_metrics_result()
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras takes the mean over the workers along an axis that there has to be.
+            logs = {name: value[tf.newaxis] for name, value in logs.items()}
+        return logs
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: there is nothing left to build, and Keras would read a batch, so that the data are shuffled anew."""
 
     # Keras's methods, with the data checked before any work is done.
 
@@ -366,7 +388,7 @@ class FlowModel(keras.Model):
             self._check_data("x", x, y)
         with _value_errors():
             logs = super().evaluate(_array(x), _array(y), **kwargs)
-        if not int(self._nats.count):
+        if not self._nats.count.numpy():
             raise ValueError("x must not be empty; got a data set without batches")
         return logs
 
@@ -581,6 +603,16 @@ class FlowModel(keras.Model):
         )
 
     # Checks.
+
+    def _check_clipping(self):
+        clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self.optimizer, name, None)]
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if clips and replicas > 1 and not isinstance(self.optimizer, ClipsGlobally):
+            raise ValueError(
+                f"optimizer must not have {clips[0]} under a strategy of {replicas} replicas, each of whose gradients "
+                f"Keras clips alone; got a {type(self.optimizer).__name__}. Take rnvp.optimizers.Adam, or make yours a "
+                "subclass of rnvp.optimizers.ClipsGlobally as well"
+            )
 
     def _refuse_untrained(self, variables):
         if variables:
