@@ -20,6 +20,7 @@ from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
 from tfp_realnvp.optimizers import Adam, ClipsGlobally
+from tfp_realnvp.progress import Progress
 from tfp_realnvp.replicas import num_replicas, share, sum_over_replicas
 
 tfb = tfp.bijectors
@@ -99,7 +100,7 @@ class FlowModel(keras.Model):
             self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
             if not self.dequantization.built:
                 self.dequantization.build((None, *self._event_shape))
-        self._nats = keras.metrics.Mean("loss", dtype="float64")
+        self._nats = Progress()
         found = find_networks(example)
         networks = found + [network for network in networks if not any(network is other for other in found)]
         if not all(network.built for network in networks):
@@ -587,8 +588,11 @@ class FlowModel(keras.Model):
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             return super().save(filepath, overwrite=overwrite, **kwargs)
         draft = path.with_name(f"draft.{path.name}")
-        super().save(draft, **kwargs)
-        os.replace(draft, path)
+        try:
+            super().save(draft, **kwargs)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def get_compile_config(self):
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)} if self.compiled else None

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from train import pictures
+from train.workdir import write_text
 
 
 class Throughput(keras.callbacks.Callback):
@@ -46,7 +47,7 @@ class MetricsFile(keras.callbacks.Callback):
         super().__init__()
         self._path = path
         lines = path.read_text().splitlines(keepends=True)[:first_epoch] if path.exists() else []
-        path.write_text("".join(lines))
+        write_text(path, "".join(lines))
 
     def on_epoch_end(self, epoch, logs=None):
         optimizer = self.model.optimizer

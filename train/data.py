@@ -101,8 +101,11 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
     if examples.size * num_bytes < 2**30:
         single = single.cache()
     buffer_size = min(examples.size, 2**16, 1 + 2**29 // num_bytes)
-    single = single.shuffle(buffer_size, seed=seed, reshuffle_each_iteration=True).repeat()
-    single = single.enumerate().skip(start_step * batch_size)
+    single = single.shuffle(buffer_size, seed=seed, reshuffle_each_iteration=True)
+    passes, examples_of_pass = divmod(start_step * batch_size, examples.size)
+    for _ in range(passes):
+        iter(single)  # takes the seed of a pass, and reads nothing
+    single = single.repeat().skip(examples_of_pass).enumerate(start_step * batch_size)
 
     def augmented(number, image):
         if _is_cropped(examples):

@@ -83,7 +83,7 @@ def main(argv):
     }
     try:
         modes[_MODE.value]()
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # the latter of a full disk, for one
         raise SystemExit(f"error: {error}") from error
 
 

@@ -68,7 +68,7 @@ def test_training_leaves_a_model_a_result_and_pictures(runs):
         "metrics.jsonl",
         "model.keras",
         "result.json",
-        "checkpoints/last.keras",
+        "checkpoints/step_0000000002.keras",
         "samples/epoch_0001.png",
         "samples/final.png",
     } <= files

@@ -66,5 +66,13 @@ def get_config():
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 200
     config.evaluation.num_draws = 1  # of the dequantization noise: the importance-weighted bound
+
+    # A run goes on from its last checkpoint. There is one after each epoch, and within it at the latest after so many
+    # steps, or minutes; 0 for none by that count.
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.steps = 0
+    config.checkpoint.minutes = 10.0
+    config.checkpoint.keep = 3  # the last so many, and the best
+
     config.samples_every = 10  # epochs between pictures of samples
     return config
