@@ -21,7 +21,7 @@ from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
 from tfp_realnvp.optimizers import Adam, ClipsGlobally
 from tfp_realnvp.progress import Progress
-from tfp_realnvp.replicas import num_replicas, share, sum_over_replicas
+from tfp_realnvp.replicas import num_replicas, share, sum_over_replicas, take_from_the_first_replica
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -278,6 +278,7 @@ class FlowModel(keras.Model):
             x, context = self._unpack((x, y))
             with self.distribute_strategy.scope(), initializing(), _value_errors():
                 self(x, context)
+                take_from_the_first_replica(self.weights)
 
     @property
     def needs_initialization(self):
@@ -294,6 +295,8 @@ class FlowModel(keras.Model):
             batch = next(iter(x.take(1)), None)
         elif isinstance(x, keras.utils.PyDataset):
             batch = x[0]
+        elif isinstance(x, tf.distribute.DistributedDataset):
+            raise ValueError("x must be a global data set for a flow with ActNorm that initialize() has not set yet")
         else:
             events, context = self._unpack(batch)
             chosen = np.random.default_rng(self.seed).permutation(len(events))[:batch_size]
@@ -360,7 +363,8 @@ class FlowModel(keras.Model):
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
             `tf.data.Dataset` of batches of them or of `(x, y)`, or either as TFDS dictionaries holding "image" and,
-            for a class-conditional flow, "label". Of vectors also a pandas DataFrame.
+            for a class-conditional flow, "label". Of vectors also a pandas DataFrame. Under a distribution strategy
+            the batches are the global ones; or what the strategy has made a distributed data set of.
           y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
           validation_data: as `x`, or a tuple that begins with it.
           **kwargs: as for `keras.Model.fit`.
@@ -668,7 +672,7 @@ class FlowModel(keras.Model):
         """What can be known of the data before they are read: shapes, and, of arrays, the values too."""
         if isinstance(data, tf.data.Dataset):
             return self._check_dataset(argument, data)
-        if isinstance(data, types.GeneratorType | keras.utils.PyDataset):
+        if isinstance(data, types.GeneratorType | keras.utils.PyDataset | tf.distribute.DistributedDataset):
             return  # checked batch by batch
         data, context = self._unpack(data if isinstance(data, tuple) else (data, context))
         self._check_array(argument, data)

@@ -28,6 +28,21 @@ def sum_over_replicas(values):
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
+def take_from_the_first_replica(weights):
+    """Gives all replicas the first one's values of Keras weights: the other workers may have set them otherwise."""
+    strategy = tf.distribute.get_strategy()
+    if num_replicas() == 1:
+        return
+
+    def values():
+        is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return sum_over_replicas([tf.where(is_first, weight, tf.zeros_like(weight)) for weight in weights])
+
+    run = tf.function(lambda: strategy.run(values))
+    for weight, value in zip(weights, run(), strict=True):
+        weight.assign(strategy.experimental_local_results(value)[0])
+
+
 @contextlib.contextmanager
 def share(*tensors):
     """A scope for a replica's share of a batch, which is empty where the last batch of the data does not suffice.

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from train import pictures
+from train.checkpoints import step_of
 from train.workdir import write_text
 
 
@@ -35,7 +36,7 @@ class StopAtNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise ValueError(
-                f"the loss is not finite at step {int(self.model.optimizer.iterations)}; got {float(logs['loss'])}. "
+                f"the loss is not finite at step {step_of(self.model)}; got {float(logs['loss'])}. "
                 "The last good checkpoint is kept. Try a smaller learning_rate, or more warmup_steps"
             )
 
@@ -51,7 +52,11 @@ class MetricsFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         optimizer = self.model.optimizer
-        line = {"epoch": epoch + 1, "step": int(optimizer.iterations), "learning_rate": float(optimizer.learning_rate)}
+        line = {
+            "epoch": epoch + 1,
+            "step": int(optimizer.iterations.numpy()),
+            "learning_rate": float(optimizer.learning_rate),
+        }
         line.update({name: float(value) for name, value in logs.items()})
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")

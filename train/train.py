@@ -1,5 +1,6 @@
 """What the program does: training, evaluation, recalibration, samples and figures of a config in a workdir."""
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -16,7 +17,7 @@ from absl import logging
 import tfp_realnvp as rnvp
 from tfp_realnvp import architectures
 from tfp_realnvp.architectures import official_checkpoint
-from train import callbacks, checkpoints, data, figures, pictures
+from train import callbacks, checkpoints, data, figures, pictures, strategies
 from train.configs import default
 from train.workdir import only_run_in, write_json
 
@@ -36,59 +37,98 @@ DECAYS = {  # config.decay ↦ function of the config, the number of steps to de
 }
 
 
-def train_and_evaluate(config, workdir, data_dir=None):
+def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     """Trains a config, resuming from the workdir's last checkpoint if there is one, and evaluates the best epoch.
 
     A run that is stopped at whatever moment and given again ends with the same weights, metrics and result as one that
     is not. With `config.ema_momentum` the moving averages of the weights are what is validated, drawn from, kept as the
     best checkpoint and evaluated. The last checkpoint holds both: training goes on from the weights themselves.
 
+    With several workers each of them calls this. They train together, on their shares of each batch; the chief alone
+    writes into the workdir, and evaluates.
+
     Args:
       config: `ml_collections.ConfigDict` with the fields of `train/configs/default.py`.
       workdir: `pathlib.Path`, the folder of the run; made if it is not there.
       data_dir: see `data.load`.
+      strategy: `tf.distribute.Strategy`, such as those of `strategies`; default the current one.
 
     Returns:
-      The dictionary that it writes to `result.json`.
+      The dictionary that it writes to `result.json`; None for a worker that is not the chief.
 
     Raises:
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
         of another config (nothing is written into it), that another run is in, or whose checkpoints are all damaged; or
-        a loss that is not finite (the last good checkpoint is kept).
+        a loss that is not finite (the last good checkpoint is kept); or a batch that the replicas cannot share equally.
+      ConnectionError: where another worker has died.
       OSError: where something cannot be written, such as on a full disk; the checkpoints are kept.
       SystemExit: with the code 0, when SIGTERM has come and the next step is saved.
     """
-    config = check(config)
+    config, strategy = check(config), strategy or strategies.none()
     check_workdir(config, workdir)
+    strategies.check_batch_size(strategy, config.batch_size)
     examples = data.load(config, config.train_split, data_dir)
     validation = data.load(config, config.validation_split, data_dir) if config.validation_split else None
     test = data.load(config, config.test_split, data_dir)
 
     keras.utils.set_random_seed(config.seed)
     steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(examples, config.batch_size)
-    batches_from = lambda step: data.training_batches(
-        examples, config.batch_size, config.seed, step, config.flip, config.shift
+    check_steps_per_execution(config, steps_per_epoch)
+    batches_from = functools.partial(
+        data.training_batches, examples, config.batch_size, config.seed, flip=config.flip, shift=config.shift
     )
     saved = checkpoints.Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
-    new = None if saved.paths() else begun(config, examples, batches_from(0), steps_per_epoch)  # or an error, unwritten
-    with only_run_in(workdir), checkpoints.termination() as termination:
-        write_json(workdir / "config.json", json.loads(config.to_json_best_effort()))
-        model = saved.load() or new
+    with strategy.scope():
+        new = (
+            None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
+        )  # or an error, unwritten
+    with (
+        strategies.all_workers(strategy),
+        strategies.own_folder(strategy, workdir) as folder,
+        only_run_in(folder),
+        checkpoints.termination() as termination,
+    ):
+        write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
+        with strategy.scope():
+            model = saved.load() or new
         step = checkpoints.step_of(model)
+        strategies.check_workdir_is_shared(strategy, workdir, step)
         if step:
             print(f"going on from step {step}")
         if step < config.epochs * steps_per_epoch:
+            own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
             saving = checkpoints.Saving(
-                saved, steps_per_epoch, config.checkpoint.steps, config.checkpoint.minutes, termination
+                own,
+                steps_per_epoch,
+                config.checkpoint.steps,
+                config.checkpoint.minutes,
+                strategies.AnyWorker(strategy, termination),
             )
-            fit(model, config, workdir, batches_from(step), validation, steps_per_epoch, saving)
-        best = workdir / BEST
-        final = checkpoints.load_undamaged(best) if validation and best.exists() else saved.load()
-        if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
-            final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
-        final.save(workdir / "model.keras")
-        result = write_result(final, test, config, workdir, "model.keras")
-        write_pictures(final, workdir / "samples", "final")
+            batches = strategy.distribute_datasets_from_function(
+                lambda context: batches_from(step, input_context=context)
+            )
+            fit(model, config, folder, batches, validation, steps_per_epoch, saving)
+        return finish(saved, test, validation, config, workdir) if strategies.is_chief(strategy) else None
+
+
+def finish(saved, test, validation, config, workdir):
+    """Evaluates the best checkpoint of a run that is through, the last one without a validation, and leaves its model.
+
+    Args:
+      saved: `checkpoints.Checkpoints`.
+      test, validation: `Examples`; the latter may be None.
+      config, workdir: as for `train_and_evaluate`.
+
+    Returns:
+      The dictionary that it writes to `result.json`.
+    """
+    best = workdir / BEST
+    final = checkpoints.load_undamaged(best) if validation and best.exists() else saved.load()
+    if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
+        final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
+    final.save(workdir / "model.keras")
+    result = write_result(final, test, config, workdir, "model.keras")
+    write_pictures(final, workdir / "samples", "final")
     accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
         f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim{accuracy} over {result['num_examples']} examples; "
@@ -104,7 +144,7 @@ def begun(config, examples, batches, steps_per_epoch):
         model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
     if model.needs_initialization:  # not by fit, which would iterate the shuffled data once more
         model.initialize(next(iter(batches)))
-    model.compile(optimizer(config, steps_per_epoch))
+    model.compile(optimizer(config, steps_per_epoch), steps_per_execution=config.steps_per_execution)
     return model
 
 
@@ -114,7 +154,7 @@ def fit(model, config, workdir, batches, validation, steps_per_epoch, saving):
     Args:
       model: `FlowModel`, compiled.
       config, workdir: as for `train_and_evaluate`.
-      batches: `tf.data.Dataset`, from the model's step on.
+      batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
       validation: `Examples`, or None.
       steps_per_epoch: int.
       saving: `checkpoints.Saving`.
@@ -354,7 +394,7 @@ def write_result(model, examples, config, workdir, model_file):
     result.update(
         split=config.test_split,
         num_examples=examples.size,
-        step=int(model.optimizer.iterations) if model.compiled else 0,
+        step=checkpoints.step_of(model) if model.compiled else 0,
         num_draws=num_draws,
         seed=model.seed,
         model=config.init_from_official or model_file,
@@ -429,7 +469,7 @@ def check(config):
         )
     if config.adapt and not hasattr(flow, "adapt"):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
-    counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every")}
+    counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every", "steps_per_execution")}
     counts.update({f"evaluation.{name}": value for name, value in config.evaluation.items()})
     counts["checkpoint.keep"] = config.checkpoint.keep
     for name, value in counts.items():
@@ -457,6 +497,15 @@ def check(config):
         with config.unlocked():
             config.model.update(options)
     return config
+
+
+def check_steps_per_execution(config, steps_per_epoch):
+    """Raises a ValueError where an epoch would end in the middle of an execution."""
+    if steps_per_epoch % config.steps_per_execution:
+        raise ValueError(
+            f"steps_per_execution must divide the steps of an epoch, {steps_per_epoch}; got "
+            f"{config.steps_per_execution}"
+        )
 
 
 def check_workdir(config, workdir):
