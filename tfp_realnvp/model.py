@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp.bijectors import FusedBijector
+from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
@@ -302,6 +303,7 @@ class FlowModel(keras.Model):
 
     def train_step(self, data):
         x, context = self._unpack(data)
+        averages = [tf.identity(weight.value) for weight in self.non_trainable_weights]
         with tf.GradientTape() as tape:
             nats = -self(x, context, training=True)
             loss = tf.reduce_mean(nats) + tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
@@ -309,11 +311,23 @@ class FlowModel(keras.Model):
             loss = self.optimizer.scale_loss(loss) / tf.distribute.get_strategy().num_replicas_in_sync
         own = {id(weight.value) for weight in self.weights}
         self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True)
-        )
-        self._nats.update_state(nats)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        if_finite(loss, gradients, self._learn, self._skip, gradients, nats, averages)
         return self.get_metrics_result()
+
+    def _learn(self, gradients, nats, averages):
+        """Ends a step."""
+        del averages
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self._nats.learned(nats)
+
+    def _skip(self, gradients, nats, averages):
+        """Ends a step whose loss or gradient is not finite: nothing is changed but the counts."""
+        del gradients, nats
+        for weight, average in zip(self.non_trainable_weights, averages, strict=True):
+            weight.assign(average)
+        self.optimizer.variables[0].assign_add(1)
+        self._nats.skip()
 
     def test_step(self, data):
         self._nats.update_state(-self(*self._unpack(data), training=False))
@@ -321,6 +335,11 @@ class FlowModel(keras.Model):
 
     def predict_step(self, data):
         return self.log_likelihood(*self._unpack(data))
+
+    @property
+    def progress(self):
+        """`Progress`: the mean loss of the epoch so far, and how many steps were skipped as not finite."""
+        return self._nats
 
     @property
     def metrics(self):
@@ -333,7 +352,7 @@ class FlowModel(keras.Model):
     # Keras's methods, with the data checked before any work is done.
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
-        """Keras's `fit`.
+        """Keras's `fit`. A step whose loss or gradient is not finite changes nothing, and `progress` counts it.
 
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a

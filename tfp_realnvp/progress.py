@@ -1,4 +1,4 @@
-"""`Progress`: what an epoch of training has come to so far, saved with the model."""
+"""`Progress`: what an epoch of training has come to so far, and how many steps were skipped; saved with the model."""
 
 import keras
 
@@ -7,13 +7,35 @@ from tfp_realnvp.networks.layers import register
 
 @register
 class Progress(keras.metrics.Mean):
-    """The mean loss of an epoch's examples so far; in a saved model too, so that the epoch can be gone on with.
+    """The mean loss of an epoch's examples so far, NaN without any; and the steps that were skipped, over all epochs.
 
-    Example: `progress.update_state(nats); progress.result()`
+    It is in a saved model too, so that the epoch can be gone on with.
+
+    Attributes:
+      skipped: `keras.Variable`, how many steps had a loss or gradient that was not finite.
+      skipped_in_a_row: `keras.Variable`, how many of them were the last ones.
+
+    Example: `progress.learned(nats); progress.result()`
     """
 
     def __init__(self, name="loss", dtype="float64"):
         super().__init__(name, dtype)
+        options = dict(shape=(), initializer="zeros", dtype="int64", aggregation="only_first_replica")
+        self.skipped = self.add_variable(name="skipped", **options)
+        self.skipped_in_a_row = self.add_variable(name="skipped_in_a_row", **options)
+
+    def result(self):
+        return self.total / self.count
+
+    def learned(self, nats):
+        """Notes a step of training, by the loss of each example."""
+        self.update_state(nats)
+        self.skipped_in_a_row.assign(0)
+
+    def skip(self):
+        """Notes a step that was skipped."""
+        self.skipped.assign_add(1)
+        self.skipped_in_a_row.assign_add(1)
 
     def save_own_variables(self, store):
         for variable in self.variables:
@@ -21,5 +43,5 @@ class Progress(keras.metrics.Mean):
 
     def load_own_variables(self, store):
         for variable in self.variables:
-            if variable.name in store.keys():  # not in files of before
+            if variable.name in store.keys():  # not in the files of earlier versions
                 variable.assign(store[variable.name])
