@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp.bijectors import FusedBijector
+from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
@@ -307,10 +308,11 @@ class FlowModel(keras.Model):
         return x
 
     def train_step(self, data):
+        averages = [tf.identity(weight.value) for weight in self._averages]
         with share(*self._unpack(data)) as (size, x, context):
             with tf.GradientTape() as tape:
                 nats = -self(x, context, training=True)[:size]
-                count = self._update_metrics(nats)
+                mean, count = _mean_over_replicas(nats)
                 penalty = tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
                 # This replica's part of the loss: the gradients of the replicas are summed.
                 loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype) + penalty / num_replicas()
@@ -318,17 +320,42 @@ class FlowModel(keras.Model):
             own = {id(weight.value) for weight in self.weights}
             self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
             gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        if_finite(loss, gradients, self._learn, self._skip, gradients, mean, count, averages)
         return self._logs()
+
+    def _learn(self, gradients, mean, count, averages):
+        """Ends a step."""
+        del averages
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self._nats.learned(mean, count)
+
+    def _skip(self, gradients, mean, count, averages):
+        """Ends a step whose loss or gradient is not finite: nothing is changed but the counts."""
+        del gradients, mean, count
+        for weight, average in zip(self._averages, averages, strict=True):
+            weight.assign(average)
+        self.optimizer.variables[0].assign_add(1)
+        self._nats.skip()
+
+    @property
+    def _averages(self):
+        """What a training step changes beside the trainable weights: it takes the replicas together."""
+        return [weight for weight in self.non_trainable_weights if weight.aggregation != "none"]
 
     def test_step(self, data):
         with share(*self._unpack(data)) as (size, x, context):
-            self._update_metrics(-self(x, context, training=False)[:size])
+            mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
+        self._nats.update_state(mean, sample_weight=count)
         return self._logs()
 
     def predict_step(self, data):
         with share(*self._unpack(data)) as (size, x, context):
             return self.log_likelihood(x, context)[:size]
+
+    @property
+    def progress(self):
+        """`Progress`: the mean loss of the epoch so far, and how many steps were skipped as not finite."""
+        return self._nats
 
     @property
     def metrics(self):
@@ -337,13 +364,6 @@ class FlowModel(keras.Model):
     def get_metrics_result(self):
         nats = self._nats.result()
         return {"loss": nats, "bits_per_dim": nats / (math.prod(self._event_shape) * math.log(2))}
-
-    def _update_metrics(self, nats):
-        """Adds the global batch to the metrics of every replica; returns the number of its examples."""
-        nats = tf.cast(nats, self._nats.dtype)
-        total, count = sum_over_replicas([tf.reduce_sum(nats), tf.cast(tf.size(nats), nats.dtype)])
-        self._nats.update_state(total / count, sample_weight=count)
-        return count
 
     def _logs(self):
         logs = self.get_metrics_result()
@@ -358,7 +378,7 @@ class FlowModel(keras.Model):
     # Keras's methods, with the data checked before any work is done.
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
-        """Keras's `fit`.
+        """Keras's `fit`. A step whose loss or gradient is not finite changes nothing, and `progress` counts it.
 
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
@@ -748,6 +768,13 @@ class FlowModel(keras.Model):
         if np.isnan(z).any():
             raise ValueError("z must not hold NaN")
         return z.astype(self._event_dtype.as_numpy_dtype)
+
+
+def _mean_over_replicas(nats):
+    """The mean over the global batch, in double precision, and the number of its examples."""
+    nats = tf.cast(nats, tf.float64)
+    total, count = sum_over_replicas([tf.reduce_sum(nats), tf.cast(tf.size(nats), tf.float64)])
+    return total / count, count
 
 
 def find_networks(distribution):

@@ -51,7 +51,7 @@ class Checkpoints:
         return None
 
     def save(self, model):
-        """Saves a checkpoint of the model's step and returns its path.
+        """Saves a checkpoint of the model's step.
 
         Raises:
           OSError: where it cannot be written, such as on a full disk; those before it are as they were.
@@ -68,14 +68,14 @@ class Checkpoints:
         up_to_here = [other for other in self.paths() if other <= path]
         for old in up_to_here[: -self._keep]:
             old.unlink()
-        return path
 
 
 class Saving(keras.callbacks.Callback):
     """Saves checkpoints, and enters an epoch in the middle where its model was saved there.
 
-    There is one after each epoch, and within it after so many steps or minutes. It is to be the last of the callbacks,
-    so that what the others do at the end of an epoch comes before.
+    There is one after each epoch, and within it after so many steps or minutes; none after a step that was skipped,
+    unless it is the last of all, since the weights may be why. It is to be the last of the callbacks, so that what the
+    others do at the end of an epoch comes before.
 
     Args:
       checkpoints: `Checkpoints`.
@@ -117,13 +117,14 @@ class Saving(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.stop_training = False
-        self._save(self._termination.is_set())
+        self._save(self._termination.is_set(), is_last=epoch + 1 == self.params["epochs"])
 
-    def _save(self, is_terminated):
-        path = self._checkpoints.save(self.model)
-        self._note()
+    def _save(self, is_terminated, is_last=False):
+        if is_last or not int(self.model.progress.skipped_in_a_row.numpy()):
+            self._checkpoints.save(self.model)
+            self._note()
         if is_terminated:
-            print(f"terminated after step {self._last_step}, saved as {path}: the same command goes on from there")
+            print(f"terminated; saved is step {self._last_step}: the same command goes on from there")
             raise SystemExit(0)
 
     def _note(self):

@@ -43,8 +43,8 @@ def multi_worker():
         address = None
     if not isinstance(address, str):
         raise ValueError(
-            'TF_CONFIG must be {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0 for the '
-            f"first, ...}}}} for strategy=multi_worker; got {os.environ.get('TF_CONFIG')!r}"
+            'TF_CONFIG must be {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
+            f"with this process's index, for strategy=multi_worker; got {os.environ.get('TF_CONFIG')!r}"
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 

@@ -59,7 +59,8 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     Raises:
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
         of another config (nothing is written into it), that another run is in, or whose checkpoints are all damaged; or
-        a loss that is not finite (the last good checkpoint is kept); or a batch that the replicas cannot share equally.
+        `config.max_skipped` steps in a row whose loss or gradient is not finite (the last good checkpoint is kept); or
+        a batch that the replicas cannot share equally.
       ConnectionError: where another worker has died.
       OSError: where something cannot be written, such as on a full disk; the checkpoints are kept.
       SystemExit: with the code 0, when SIGTERM has come and the next step is saved.
@@ -182,8 +183,8 @@ def fit(model, config, workdir, batches, validation, steps_per_epoch, saving):
         verbose=VERBOSE,
         callbacks=[
             callbacks.Throughput(config.batch_size),
+            callbacks.SkippedSteps(config.max_skipped),
             callbacks.MetricsFile(workdir / "metrics.jsonl", epoch),
-            callbacks.StopAtNaN(),
             keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
             *([swap] if config.ema_momentum else []),
             callbacks.SamplePictures(
@@ -469,7 +470,9 @@ def check(config):
         )
     if config.adapt and not hasattr(flow, "adapt"):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
-    counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every", "steps_per_execution")}
+    counts = {
+        name: config[name] for name in ("batch_size", "epochs", "samples_every", "steps_per_execution", "max_skipped")
+    }
     counts.update({f"evaluation.{name}": value for name, value in config.evaluation.items()})
     counts["checkpoint.keep"] = config.checkpoint.keep
     for name, value in counts.items():
@@ -529,4 +532,5 @@ def best_so_far(workdir, monitor, epoch):
     """The best value of the first `epoch` epochs in metrics.jsonl, None for a new run."""
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines()[:epoch] if path.exists() else []
-    return min((json.loads(line)[monitor] for line in lines), default=None)
+    values = (json.loads(line)[monitor] for line in lines)
+    return min((value for value in values if math.isfinite(value)), default=None)

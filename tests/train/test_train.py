@@ -114,7 +114,16 @@ def test_a_run_leaves_a_line_of_metrics_an_epoch(run):
     lines = metrics(workdir)
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (2, 4)]
     for line in lines:
-        assert {*line} == {"epoch", "step", "learning_rate", "loss", "bits_per_dim", "val_loss", "val_bits_per_dim"}
+        assert {*line} == {
+            "epoch",
+            "step",
+            "learning_rate",
+            "loss",
+            "bits_per_dim",
+            "val_loss",
+            "val_bits_per_dim",
+            "skipped",
+        }
         assert np.isfinite(list(line.values())).all()
     np.testing.assert_allclose([line["learning_rate"] for line in lines], [0.005, 0.0], atol=1e-8)  # half a cosine
 
@@ -200,9 +209,12 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, eagerly):
-    with pytest.raises(ValueError, match="loss is not finite at step"):
-        train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5), tmp_path)
+def test_steps_that_are_not_finite_end_the_run_before_it_is_saved(tmp_path, eagerly):
+    message = (
+        "loss or its gradient is not finite at 3 steps in a row, the last of them step 4.*Try a smaller learning_rate"
+    )
+    with pytest.raises(ValueError, match=message):
+        train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5, max_skipped=3), tmp_path)
     assert not any((tmp_path / "checkpoints").iterdir())
 
 
@@ -563,6 +575,7 @@ def test_equal_learning_rates_stay_constant():
         ({"init_from_official": "no/such"}, "prefix must be the path of a TensorFlow checkpoint.*no/such"),
         ({"init_from_official": str(OFFICIAL)}, r"bn_in/beta \(3,\) where the model has \(1,\)"),
         ({"samples_every": 0}, "samples_every must be at least 1; got 0"),
+        ({"max_skipped": 0}, "max_skipped must be at least 1; got 0"),
         ({"checkpoint": {"keep": 0}}, "checkpoint.keep must be at least 1; got 0"),
         ({"checkpoint": {"steps": -1}}, "checkpoint.steps must not be negative; got -1"),
         ({"checkpoint": {"minutes": -0.5}}, "checkpoint.minutes must not be negative; got -0.5"),

@@ -62,6 +62,7 @@ def get_config():
     config.decay_rate = 1.0
     config.beta_2 = 0.999
     config.clip_norm = 100.0  # of the gradient of the loss in nats
+    config.max_skipped = 10  # a step whose loss or gradient is not finite is skipped; so many in a row end the run
     config.ema_momentum = 0.0  # of the moving averages of the weights, which are then evaluated and kept; 0 for none
 
     config.evaluation = ml_collections.ConfigDict()
