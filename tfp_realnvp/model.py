@@ -313,9 +313,9 @@ class FlowModel(keras.Model):
             with tf.GradientTape() as tape:
                 nats = -self(x, context, training=True)[:size]
                 mean, count = _mean_over_replicas(nats)
-                penalty = tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
                 # This replica's part of the loss: the gradients of the replicas are summed.
-                loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype) + penalty / num_replicas()
+                loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype)
+                loss += sum(tf.cast(penalty, nats.dtype) for penalty in self.losses) / num_replicas()
                 loss = self.optimizer.scale_loss(loss)
             own = {id(weight.value) for weight in self.weights}
             self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
