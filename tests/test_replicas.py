@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-# Batches of 16 out of 50 examples: the last of each pass is a batch of 2, of which four replicas get 2, 0, 0 and 0.
+# Batches of 16 out of 50 examples: the last of each pass is a batch of 2, of which the first replica gets both.
 PROGRAM = """
 import contextlib
 import keras, numpy as np, pytest, sklearn.datasets, tensorflow as tf
@@ -52,7 +52,7 @@ def run(program):
     subprocess.run([sys.executable, "-c", PROGRAM + program], check=True)
 
 
-@pytest.mark.parametrize(("flow", "replicas"), [("vector, points", 2), ("vector, points", 4), ("glow, images", 4)])
+@pytest.mark.parametrize(("flow", "replicas"), [("vector, points", 2), ("vector, points", 4), ("glow, images", 2)])
 def test_replicas_train_like_one_device(flow, replicas):
     run(f"compare({flow}, {replicas})")
 
