@@ -43,16 +43,17 @@ class SkippedSteps(keras.callbacks.Callback):
         self._limit = limit
 
     def on_train_batch_end(self, batch, logs=None):
-        logs["skipped"] = int(self.model.progress.skipped)
-        if int(self.model.progress.skipped_in_a_row) >= self._limit:
+        progress, step = self.model.progress, self.model.optimizer.iterations
+        logs["skipped"] = int(progress.skipped.numpy())
+        if int(progress.skipped_in_a_row.numpy()) >= self._limit:
             raise ValueError(
                 f"the loss or its gradient is not finite at {self._limit} steps in a row, the last of them step "
-                f"{int(self.model.optimizer.iterations)}. They were skipped; the last good checkpoint is kept. Try a "
-                "smaller learning_rate, more warmup_steps, or a smaller clip_norm"
+                f"{int(step.numpy())}. They were skipped, and the last good checkpoint is kept. Try a smaller "
+                "learning_rate, more warmup_steps, or a smaller clip_norm"
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["skipped"] = int(self.model.progress.skipped)
+        logs["skipped"] = int(self.model.progress.skipped.numpy())
 
 
 class MetricsFile(keras.callbacks.Callback):

@@ -118,7 +118,7 @@ class Saving(keras.callbacks.Callback):
         self._save(is_last=epoch + 1 == self.params["epochs"])
 
     def _save(self, is_last=False):
-        if is_last or not int(self.model.progress.skipped_in_a_row):
+        if is_last or not int(self.model.progress.skipped_in_a_row.numpy()):
             self._checkpoints.save(self.model)
             self._note()
         if self._termination.is_set():
@@ -142,7 +142,7 @@ def termination():
 
 def step_of(model):
     """The number of steps that the model has been trained for."""
-    return int(model.optimizer.iterations)
+    return int(model.optimizer.iterations.numpy())
 
 
 def load_undamaged(path):
