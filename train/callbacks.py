@@ -44,12 +44,13 @@ class SkippedSteps(keras.callbacks.Callback):
         self._limit = limit
 
     def on_train_batch_end(self, batch, logs=None):
-        logs["skipped"] = int(self.model.progress.skipped.numpy())
-        if int(self.model.progress.skipped_in_a_row.numpy()) >= self._limit:
+        progress = self.model.progress
+        logs["skipped"] = int(progress.skipped.numpy())
+        if int(progress.skipped_in_a_row.numpy()) >= self._limit:
             raise ValueError(
                 f"the loss or its gradient is not finite at {self._limit} steps in a row, the last of them step "
-                f"{step_of(self.model)}. They were skipped; the last good checkpoint is kept. Try a "
-                "smaller learning_rate, more warmup_steps, or a smaller clip_norm"
+                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. Try a smaller "
+                "learning_rate, more warmup_steps, or a smaller clip_norm"
             )
 
     def on_epoch_end(self, epoch, logs=None):
