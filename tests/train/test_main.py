@@ -141,6 +141,7 @@ def test_help_says_what_there_is():
         "--mode",
         "<train|evaluate|recalibrate|sample|figures>",
         "--data_dir",
+        "--strategy",
         "--num_samples",
         "--model",
     ):
@@ -152,6 +153,7 @@ def test_help_says_what_there_is():
     ("arguments", "message"),
     [
         (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures>"),
+        (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),
         (["--nope=1"], "Unknown command line flag 'nope'"),
