@@ -145,6 +145,16 @@ def check_batch_size(strategy, batch_size):
         raise ValueError(f"batch_size must be a multiple of the number of replicas, {replicas}; got {batch_size}")
 
 
+def check_steps_per_execution(strategy, steps_per_execution):
+    """Raises a ValueError for what Keras 3.15 cannot do with any model: its loop over steps fails with replicas."""
+    is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    if steps_per_execution > 1 and strategy.num_replicas_in_sync > 1 and not is_tpu:
+        raise ValueError(
+            f"steps_per_execution must be 1 for {strategy.num_replicas_in_sync} replicas that are not a TPU's; got "
+            f"{steps_per_execution}"
+        )
+
+
 def check_workdir_is_shared(strategy, workdir, step):
     """Raises a ValueError where the workers would begin at different steps."""
     if mean_over_workers(strategy, step) != step:

@@ -68,6 +68,7 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     config, strategy = check(config), strategy or strategies.none()
     check_workdir(config, workdir)
     strategies.check_batch_size(strategy, config.batch_size)
+    strategies.check_steps_per_execution(strategy, config.steps_per_execution)
     examples = data.load(config, config.train_split, data_dir)
     validation = data.load(config, config.validation_split, data_dir) if config.validation_split else None
     test = data.load(config, config.test_split, data_dir)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import zipfile
 
 import h5py
@@ -200,12 +201,15 @@ def test_a_tpu_that_is_not_there_is_named():
         strategies.tpu()
 
 
-def test_replicas_have_equal_shares():
+def test_what_replicas_cannot_do_is_refused():
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     strategies.check_batch_size(strategy, 5)
-    several = type("Strategy", (), {"num_replicas_in_sync": 4})
+    several = types.SimpleNamespace(num_replicas_in_sync=4)
     with pytest.raises(ValueError, match="batch_size must be a multiple of the number of replicas, 4; got 6"):
         strategies.check_batch_size(several, 6)
+    strategies.check_steps_per_execution(strategy, 5)
+    with pytest.raises(ValueError, match="steps_per_execution must be 1 for 4 replicas that are not a TPU's; got 5"):
+        strategies.check_steps_per_execution(several, 5)
 
 
 if __name__ == "__main__":
