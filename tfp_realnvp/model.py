@@ -16,10 +16,13 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp.bijectors import FusedBijector
+from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
-from tfp_realnvp.optimizers import Adam
+from tfp_realnvp.optimizers import Adam, ClipsGlobally
+from tfp_realnvp.progress import Progress
+from tfp_realnvp.replicas import num_replicas, share, sum_over_replicas, take_from_the_first_replica
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -98,7 +101,7 @@ class FlowModel(keras.Model):
             self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
             if not self.dequantization.built:
                 self.dequantization.build((None, *self._event_shape))
-        self._nats = keras.metrics.Mean("loss", dtype="float64")
+        self._nats = Progress()
         found = find_networks(example)
         networks = found + [network for network in networks if not any(network is other for other in found)]
         if not all(network.built for network in networks):
@@ -219,7 +222,8 @@ class FlowModel(keras.Model):
             flow's own.
 
         Raises:
-          ValueError: for a `loss` or `metrics`.
+          ValueError: for a `loss` or `metrics`; under a strategy of several replicas for an optimizer that clips before
+            it sums their gradients, see `optimizers.ClipsGlobally`.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -227,6 +231,7 @@ class FlowModel(keras.Model):
         if optimizer is None:
             optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
         super().compile(optimizer=optimizer, **kwargs)
+        self._check_clipping()
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)
 
@@ -274,6 +279,7 @@ class FlowModel(keras.Model):
             x, context = self._unpack((x, y))
             with self.distribute_strategy.scope(), initializing(), _value_errors():
                 self(x, context)
+                take_from_the_first_replica(self.weights)
 
     @property
     def needs_initialization(self):
@@ -290,6 +296,8 @@ class FlowModel(keras.Model):
             batch = next(iter(x.take(1)), None)
         elif isinstance(x, keras.utils.PyDataset):
             batch = x[0]
+        elif isinstance(x, tf.distribute.DistributedDataset):
+            raise ValueError("x must be a global data set for a flow with ActNorm that initialize() has not set yet")
         else:
             events, context = self._unpack(batch)
             chosen = np.random.default_rng(self.seed).permutation(len(events))[:batch_size]
@@ -300,26 +308,54 @@ class FlowModel(keras.Model):
         return x
 
     def train_step(self, data):
-        x, context = self._unpack(data)
-        with tf.GradientTape() as tape:
-            nats = -self(x, context, training=True)
-            loss = tf.reduce_mean(nats) + tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
-            # Keras sums the gradients of the replicas.
-            loss = self.optimizer.scale_loss(loss) / tf.distribute.get_strategy().num_replicas_in_sync
-        own = {id(weight.value) for weight in self.weights}
-        self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True)
-        )
-        self._nats.update_state(nats)
-        return self.get_metrics_result()
+        averages = [tf.identity(weight.value) for weight in self._averages]
+        with share(*self._unpack(data)) as (size, x, context):
+            with tf.GradientTape() as tape:
+                nats = -self(x, context, training=True)[:size]
+                mean, count = _mean_over_replicas(nats)
+                # This replica's part of the loss: the gradients of the replicas are summed.
+                loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype)
+                loss += sum(tf.cast(penalty, nats.dtype) for penalty in self.losses) / num_replicas()
+                loss = self.optimizer.scale_loss(loss)
+            own = {id(weight.value) for weight in self.weights}
+            self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
+            gradients = tape.gradient(loss, self.trainable_variables)
+        if_finite(loss, gradients, self._learn, self._skip, gradients, mean, count, averages)
+        return self._logs()
+
+    def _learn(self, gradients, mean, count, averages):
+        """Ends a step."""
+        del averages
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self._nats.learned(mean, count)
+
+    def _skip(self, gradients, mean, count, averages):
+        """Ends a step whose loss or gradient is not finite: nothing is changed but the counts."""
+        del gradients, mean, count
+        for weight, average in zip(self._averages, averages, strict=True):
+            weight.assign(average)
+        self.optimizer.variables[0].assign_add(1)
+        self._nats.skip()
+
+    @property
+    def _averages(self):
+        """What a training step changes beside the trainable weights: it takes the replicas together."""
+        return [weight for weight in self.non_trainable_weights if weight.aggregation != "none"]
 
     def test_step(self, data):
-        self._nats.update_state(-self(*self._unpack(data), training=False))
-        return self.get_metrics_result()
+        with share(*self._unpack(data)) as (size, x, context):
+            mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
+        self._nats.update_state(mean, sample_weight=count)
+        return self._logs()
 
     def predict_step(self, data):
-        return self.log_likelihood(*self._unpack(data))
+        with share(*self._unpack(data)) as (size, x, context):
+            return self.log_likelihood(x, context)[:size]
+
+    @property
+    def progress(self):
+        """`Progress`: the mean loss of the epoch so far, and how many steps were skipped as not finite."""
+        return self._nats
 
     @property
     def metrics(self):
@@ -329,15 +365,26 @@ class FlowModel(keras.Model):
         nats = self._nats.result()
         return {"loss": nats, "bits_per_dim": nats / (math.prod(self._event_shape) * math.log(2))}
 
+    def _logs(self):
+        logs = self.get_metrics_result()
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras takes the mean over the workers along an axis that there has to be.
+            logs = {name: value[tf.newaxis] for name, value in logs.items()}
+        return logs
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: there is nothing left to build, and Keras would read a batch, so that the data are shuffled anew."""
+
     # Keras's methods, with the data checked before any work is done.
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
-        """Keras's `fit`.
+        """Keras's `fit`. A step whose loss or gradient is not finite changes nothing, and `progress` counts it.
 
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
             `tf.data.Dataset` of batches of them or of `(x, y)`, or either as TFDS dictionaries holding "image" and,
-            for a class-conditional flow, "label". Of vectors also a pandas DataFrame.
+            for a class-conditional flow, "label". Of vectors also a pandas DataFrame. Under a distribution strategy
+            the batches are the global ones; or what the strategy has made a distributed data set of.
           y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
           validation_data: as `x`, or a tuple that begins with it.
           **kwargs: as for `keras.Model.fit`.
@@ -366,7 +413,7 @@ class FlowModel(keras.Model):
             self._check_data("x", x, y)
         with _value_errors():
             logs = super().evaluate(_array(x), _array(y), **kwargs)
-        if not int(self._nats.count):
+        if not self._nats.count.numpy():
             raise ValueError("x must not be empty; got a data set without batches")
         return logs
 
@@ -565,8 +612,11 @@ class FlowModel(keras.Model):
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             return super().save(filepath, overwrite=overwrite, **kwargs)
         draft = path.with_name(f"draft.{path.name}")
-        super().save(draft, **kwargs)
-        os.replace(draft, path)
+        try:
+            super().save(draft, **kwargs)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def get_compile_config(self):
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)} if self.compiled else None
@@ -581,6 +631,16 @@ class FlowModel(keras.Model):
         )
 
     # Checks.
+
+    def _check_clipping(self):
+        clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self.optimizer, name, None)]
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if clips and replicas > 1 and not isinstance(self.optimizer, ClipsGlobally):
+            raise ValueError(
+                f"optimizer must not have {clips[0]} under a strategy of {replicas} replicas, each of whose gradients "
+                f"Keras clips alone; got a {type(self.optimizer).__name__}. Take rnvp.optimizers.Adam, or make yours a "
+                "subclass of rnvp.optimizers.ClipsGlobally as well"
+            )
 
     def _refuse_untrained(self, variables):
         if variables:
@@ -632,7 +692,7 @@ class FlowModel(keras.Model):
         """What can be known of the data before they are read: shapes, and, of arrays, the values too."""
         if isinstance(data, tf.data.Dataset):
             return self._check_dataset(argument, data)
-        if isinstance(data, types.GeneratorType | keras.utils.PyDataset):
+        if isinstance(data, types.GeneratorType | keras.utils.PyDataset | tf.distribute.DistributedDataset):
             return  # checked batch by batch
         data, context = self._unpack(data if isinstance(data, tuple) else (data, context))
         self._check_array(argument, data)
@@ -708,6 +768,13 @@ class FlowModel(keras.Model):
         if np.isnan(z).any():
             raise ValueError("z must not hold NaN")
         return z.astype(self._event_dtype.as_numpy_dtype)
+
+
+def _mean_over_replicas(nats):
+    """The mean over the global batch, in double precision, and the number of its examples."""
+    nats = tf.cast(nats, tf.float64)
+    total, count = sum_over_replicas([tf.reduce_sum(nats), tf.cast(tf.size(nats), tf.float64)])
+    return total / count, count
 
 
 def find_networks(distribution):

@@ -1,13 +1,14 @@
 """Keras callbacks of a training run: what Keras does not bring itself."""
 
 import json
-import math
 import time
 
 import keras
 import tensorflow as tf
 
 from train import pictures
+from train.checkpoints import step_of
+from train.workdir import write_text
 
 
 class Throughput(keras.callbacks.Callback):
@@ -28,15 +29,32 @@ class Throughput(keras.callbacks.Callback):
         logs["images_per_s"] = self._rate
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends the run at a loss that is not finite; Keras's TerminateOnNaN would first save the broken weights."""
+class SkippedSteps(keras.callbacks.Callback):
+    """Adds the number of skipped steps, over all epochs, to the logs, and ends the run at too many of them in a row.
+
+    Args:
+      limit: int, how many in a row end it.
+
+    Raises:
+      ValueError: at that step, which is before the checkpoint's callback where this is before it.
+    """
+
+    def __init__(self, limit):
+        super().__init__()
+        self._limit = limit
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
+        progress = self.model.progress
+        logs["skipped"] = int(progress.skipped.numpy())
+        if int(progress.skipped_in_a_row.numpy()) >= self._limit:
             raise ValueError(
-                f"the loss is not finite at step {int(self.model.optimizer.iterations)}; got {float(logs['loss'])}. "
-                "The last good checkpoint is kept. Try a smaller learning_rate, or more warmup_steps"
+                f"the loss or its gradient is not finite at {self._limit} steps in a row, the last of them step "
+                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. Try a smaller "
+                "learning_rate, more warmup_steps, or a smaller clip_norm"
             )
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["skipped"] = int(self.model.progress.skipped.numpy())
 
 
 class MetricsFile(keras.callbacks.Callback):
@@ -46,12 +64,12 @@ class MetricsFile(keras.callbacks.Callback):
         super().__init__()
         self._path = path
         lines = path.read_text().splitlines(keepends=True)[:first_epoch] if path.exists() else []
-        path.write_text("".join(lines))
+        write_text(path, "".join(lines))
 
     def on_epoch_end(self, epoch, logs=None):
-        optimizer = self.model.optimizer
-        line = {"epoch": epoch + 1, "step": int(optimizer.iterations), "learning_rate": float(optimizer.learning_rate)}
-        line.update({name: float(value) for name, value in logs.items()})
+        rate = float(self.model.optimizer.learning_rate)
+        line = {"epoch": epoch + 1, "step": step_of(self.model), "learning_rate": rate}
+        line.update({name: value if isinstance(value, int) else float(value) for name, value in logs.items()})
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -73,7 +73,7 @@ def load(config, split, data_dir=None):
     return examples
 
 
-def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift=0.0):
+def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift=0.0, input_context=None):
     """An endless stream of shuffled batches that can be entered at any step.
 
     Args:
@@ -83,10 +83,12 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
       start_step: how many batches to leave out at the beginning.
       flip: whether to mirror each image left to right with probability ½.
       shift: the probability of moving an image by up to a pixel in each direction; what is uncovered is 0.
+      input_context: `tf.distribute.InputContext` of a worker, which then gets its share of each batch, in as many equal
+        parts as it has replicas.
 
     Returns:
       `tf.data.Dataset` of tensors [batch_size] + event_shape, or of tuples of them and their contexts; images that are
-      larger are cropped at random.
+      larger are cropped at random. Of a worker of the batches of its replicas.
 
     Raises:
       ValueError: for `flip` or `shift` with vectors.
@@ -101,8 +103,14 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
     if examples.size * num_bytes < 2**30:
         single = single.cache()
     buffer_size = min(examples.size, 2**16, 1 + 2**29 // num_bytes)
-    single = single.shuffle(buffer_size, seed=seed, reshuffle_each_iteration=True).repeat()
-    single = single.enumerate().skip(start_step * batch_size)
+    single = single.shuffle(buffer_size, seed=seed, reshuffle_each_iteration=True)
+    passes, examples_of_pass = divmod(start_step * batch_size, examples.size)
+    for _ in range(passes):
+        iter(single)  # takes the seed of a pass, and reads nothing
+    single = single.repeat().skip(examples_of_pass).enumerate(start_step * batch_size)
+    if input_context is not None:
+        single = single.shard(input_context.num_input_pipelines, input_context.input_pipeline_id)
+        batch_size = input_context.get_per_replica_batch_size(batch_size)
 
     def augmented(number, image):
         if _is_cropped(examples):
@@ -137,7 +145,9 @@ def evaluation_batches(examples, batch_size):
     if _is_cropped(examples):
         middle = lambda image: _middle(image, *examples.event_shape[:2])
         single = single.map(lambda *example: _with_event(middle, example), tf.data.AUTOTUNE)
-    return single.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()  # workers share the examples out, each counted once, whatever files they come from
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return single.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def steps_per_pass(examples, batch_size):

@@ -23,6 +23,7 @@ from ml_collections import config_flags
 
 CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
 MODES = ("train", "evaluate", "recalibrate", "sample", "figures")
+STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
 @contextlib.contextmanager
@@ -58,6 +59,13 @@ _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
 )
 _TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "mode=sample: spread of the latents.", lower_bound=0.0)
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    STRATEGIES,
+    "mode=train: where it computes. auto: multi_worker where there is TF_CONFIG, tpu or mirrored where a TPU or "
+    "several GPUs are found, otherwise none: one device.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
 
 
@@ -66,7 +74,10 @@ def main(argv):
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
-    from train import train  # TensorFlow takes seconds to import: not before the flags are known to be right
+    from train import (
+        strategies,
+        train,
+    )  # TensorFlow takes seconds to import: not before the flags are known to be right
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem)
@@ -75,7 +86,7 @@ def main(argv):
         config.init_from_official = _INIT_FROM_OFFICIAL.value
     run = (config, workdir, _DATA_DIR.value)
     modes = {
-        "train": lambda: train.train_and_evaluate(*run),
+        "train": lambda: train.train_and_evaluate(*run, getattr(strategies, _STRATEGY.value)()),
         "evaluate": lambda: train.evaluate(*run, _MODEL.value),
         "recalibrate": lambda: train.recalibrate(*run, _MODEL.value),
         "sample": lambda: train.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
@@ -83,7 +94,7 @@ def main(argv):
     }
     try:
         modes[_MODE.value]()
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # the latter of a full disk, for one
         raise SystemExit(f"error: {error}") from error
 
 

@@ -1,12 +1,12 @@
 """What the program does: training, evaluation, recalibration, samples and figures of a config in a workdir."""
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
 import itertools
 import json
 import math
-import os
 import platform
 import sys
 
@@ -17,9 +17,11 @@ from absl import logging
 import tfp_realnvp as rnvp
 from tfp_realnvp import architectures
 from tfp_realnvp.architectures import official_checkpoint
-from train import callbacks, data, figures, pictures
+from train import callbacks, checkpoints, data, figures, pictures, strategies
 from train.configs import default
+from train.workdir import only_run_in, write_json
 
+BEST = "checkpoints/best.keras"
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or a line an epoch
 CONDITIONING = ("num_classes", "context_size")  # what a conditional flow is told of its data
 DECAYS = {  # config.decay ↦ function of the config, the number of steps to decay in, and that of an epoch
@@ -35,87 +37,95 @@ DECAYS = {  # config.decay ↦ function of the config, the number of steps to de
 }
 
 
-def train_and_evaluate(config, workdir, data_dir=None):
+def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     """Trains a config, resuming from the workdir's last checkpoint if there is one, and evaluates the best epoch.
 
-    With `config.ema_momentum` the moving averages of the weights are what is validated, drawn from, kept as the best
-    checkpoint and evaluated. The last checkpoint holds both: training goes on from the weights themselves.
+    A run that is stopped at whatever moment and given again ends with the same weights, metrics and result as one that
+    is not. With `config.ema_momentum` the moving averages of the weights are what is validated, drawn from, kept as the
+    best checkpoint and evaluated. The last checkpoint holds both: training goes on from the weights themselves.
+
+    With several workers each of them calls this. They train together, on their shares of each batch; the chief alone
+    writes into the workdir, and evaluates.
 
     Args:
       config: `ml_collections.ConfigDict` with the fields of `train/configs/default.py`.
       workdir: `pathlib.Path`, the folder of the run; made if it is not there.
       data_dir: see `data.load`.
+      strategy: `tf.distribute.Strategy`, such as those of `strategies`; default the current one.
 
     Returns:
-      The dictionary that it writes to `result.json`.
+      The dictionary that it writes to `result.json`; None for a worker that is not the chief.
 
     Raises:
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
-        of another config (nothing is written into it), or a loss that is not finite (the last good checkpoint is kept).
+        of another config (nothing is written into it), that another run is in, or whose checkpoints are all damaged; or
+        `config.max_skipped` steps in a row whose loss or gradient is not finite (the last good checkpoint is kept); or
+        a batch that the replicas cannot share equally.
+      ConnectionError: where another worker has died.
+      OSError: where something cannot be written, such as on a full disk; the checkpoints are kept.
+      SystemExit: with the code 0, when SIGTERM has come and the next step is saved.
     """
-    config = check(config)
+    config, strategy = check(config), strategy or strategies.none()
     check_workdir(config, workdir)
+    strategies.check_batch_size(strategy, config.batch_size)
+    strategies.check_steps_per_execution(strategy, config.steps_per_execution)
     examples = data.load(config, config.train_split, data_dir)
     validation = data.load(config, config.validation_split, data_dir) if config.validation_split else None
     test = data.load(config, config.test_split, data_dir)
 
     keras.utils.set_random_seed(config.seed)
     steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(examples, config.batch_size)
-    batches_from = lambda step: data.training_batches(
-        examples, config.batch_size, config.seed, step, config.flip, config.shift
+    check_steps_per_execution(config, steps_per_epoch)
+    batches_from = functools.partial(
+        data.training_batches, examples, config.batch_size, config.seed, flip=config.flip, shift=config.shift
     )
-    last, best = workdir / "checkpoints/last.keras", workdir / "checkpoints/best.keras"
-    if last.exists():
-        model = keras.saving.load_model(last)
-        print(f"resuming from {last} at step {int(model.optimizer.iterations)}")
-    else:
-        model = new_model(config, examples)
-        if config.adapt:
-            model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
-        if model.needs_initialization:  # not by fit, which would iterate the shuffled data once more
-            model.initialize(next(iter(batches_from(0))))
-        model.compile(optimizer(config, steps_per_epoch))
-    step = int(model.optimizer.iterations)
-    epoch = step // steps_per_epoch
-    batches = batches_from(step)
+    saved = checkpoints.Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
+    with strategy.scope():
+        new = (
+            None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
+        )  # or an error, unwritten
+    with (
+        strategies.all_workers(strategy),
+        strategies.own_folder(strategy, workdir) as folder,
+        only_run_in(folder),
+        checkpoints.termination() as termination,
+    ):
+        write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
+        with strategy.scope():
+            model = saved.load() or new
+        step = checkpoints.step_of(model)
+        strategies.check_workdir_is_shared(strategy, workdir, step)
+        if step:
+            print(f"going on from step {step}")
+        if step < config.epochs * steps_per_epoch:
+            own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+            saving = checkpoints.Saving(
+                own,
+                steps_per_epoch,
+                config.checkpoint.steps,
+                config.checkpoint.minutes,
+                strategies.AnyWorker(strategy, termination),
+            )
+            batches = strategy.distribute_datasets_from_function(
+                lambda context: batches_from(step, input_context=context)
+            )
+            fit(model, config, folder, batches, validation, steps_per_epoch, saving)
+        return finish(saved, test, validation, config, workdir) if strategies.is_chief(strategy) else None
 
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n")
-    last.parent.mkdir(exist_ok=True)
-    if epoch < config.epochs:
-        monitor = "val_bits_per_dim" if validation else "bits_per_dim"
-        # The averaged weights are the model's in validation, and from `swap` to `swap_back` after each epoch.
-        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-        swap_back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
-        model.fit(
-            batches,
-            steps_per_epoch=steps_per_epoch,
-            initial_epoch=epoch,
-            epochs=config.epochs,
-            shuffle=False,
-            validation_data=validation and data.evaluation_batches(validation, config.evaluation.batch_size),
-            verbose=VERBOSE,
-            callbacks=[
-                callbacks.Throughput(config.batch_size),
-                callbacks.MetricsFile(workdir / "metrics.jsonl", epoch),
-                callbacks.StopAtNaN(),
-                keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
-                *([swap] if config.ema_momentum else []),
-                callbacks.SamplePictures(
-                    workdir / "samples", workdir / "tensorboard/samples", config.samples_every, config.epochs
-                ),
-                keras.callbacks.ModelCheckpoint(
-                    best,
-                    monitor,
-                    mode="min",
-                    save_best_only=True,
-                    initial_value_threshold=best_so_far(workdir, monitor, epoch),
-                ),
-                swap_back,
-                keras.callbacks.ModelCheckpoint(last),
-            ],
-        )
-    final = keras.saving.load_model(best if validation and best.exists() else last)
+
+def finish(saved, test, validation, config, workdir):
+    """Evaluates the best checkpoint of a run that is through, the last one without a validation, and leaves its model.
+
+    Args:
+      saved: `checkpoints.Checkpoints`.
+      test, validation: `Examples`; the latter may be None.
+      config, workdir: as for `train_and_evaluate`.
+
+    Returns:
+      The dictionary that it writes to `result.json`.
+    """
+    best = workdir / BEST
+    final = checkpoints.load_undamaged(best) if validation and best.exists() else saved.load()
     if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
     final.save(workdir / "model.keras")
@@ -127,6 +137,65 @@ def train_and_evaluate(config, workdir, data_dir=None):
         f"model and pictures of samples in {workdir}"
     )
     return result
+
+
+def begun(config, examples, batches, steps_per_epoch):
+    """A new model, compiled, with what is set before the first step: by all of the examples, and by the first batch."""
+    model = new_model(config, examples)
+    if config.adapt:
+        model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
+    if model.needs_initialization:  # not by fit, which would iterate the shuffled data once more
+        model.initialize(next(iter(batches)))
+    model.compile(optimizer(config, steps_per_epoch), steps_per_execution=config.steps_per_execution)
+    return model
+
+
+def fit(model, config, workdir, batches, validation, steps_per_epoch, saving):
+    """Trains the model from the step that it is at to the last of the config, and leaves a checkpoint of it.
+
+    Args:
+      model: `FlowModel`, compiled.
+      config, workdir: as for `train_and_evaluate`.
+      batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
+      validation: `Examples`, or None.
+      steps_per_epoch: int.
+      saving: `checkpoints.Saving`.
+    """
+    epoch = checkpoints.step_of(model) // steps_per_epoch
+    monitor = "val_bits_per_dim" if validation else "bits_per_dim"
+    # The averaged weights are the model's in validation, and from `swap` to `swap_back` after each epoch.
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    swap_back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
+    best = keras.callbacks.ModelCheckpoint(
+        workdir / BEST,
+        monitor,
+        mode="min",
+        save_best_only=True,
+        initial_value_threshold=best_so_far(workdir, monitor, epoch),
+    )
+    (workdir / BEST).parent.mkdir(exist_ok=True)
+    model.fit(
+        batches,
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=epoch,
+        epochs=config.epochs,
+        shuffle=False,
+        validation_data=validation and data.evaluation_batches(validation, config.evaluation.batch_size),
+        verbose=VERBOSE,
+        callbacks=[
+            callbacks.Throughput(config.batch_size),
+            callbacks.SkippedSteps(config.max_skipped),
+            callbacks.MetricsFile(workdir / "metrics.jsonl", epoch),
+            keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
+            *([swap] if config.ema_momentum else []),
+            callbacks.SamplePictures(
+                workdir / "samples", workdir / "tensorboard/samples", config.samples_every, config.epochs
+            ),
+            best,
+            swap_back,
+            saving,
+        ],
+    )
 
 
 def evaluate(config, workdir, data_dir=None, model_file="model.keras"):
@@ -327,7 +396,7 @@ def write_result(model, examples, config, workdir, model_file):
     result.update(
         split=config.test_split,
         num_examples=examples.size,
-        step=int(model.optimizer.iterations) if model.compiled else 0,
+        step=checkpoints.step_of(model) if model.compiled else 0,
         num_draws=num_draws,
         seed=model.seed,
         model=config.init_from_official or model_file,
@@ -382,7 +451,11 @@ def check(config):
       ValueError: for fields that no config has, and for values that cannot be meant.
     """
     known = default.get_config()
-    for prefix, fields in (("config", lambda config: config), ("config.evaluation", lambda config: config.evaluation)):
+    for prefix, fields in (
+        ("config", lambda config: config),
+        ("config.evaluation", lambda config: config.evaluation),
+        ("config.checkpoint", lambda config: config.checkpoint),
+    ):
         there, here = {*fields(known)}, {*fields(config)}
         for name in sorted(here - there):
             raise ValueError(f"{prefix} has no field {name!r}; there are {sorted(there)}")
@@ -398,14 +471,19 @@ def check(config):
         )
     if config.adapt and not hasattr(flow, "adapt"):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
-    counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every")}
+    counts = {
+        name: config[name] for name in ("batch_size", "epochs", "samples_every", "steps_per_execution", "max_skipped")
+    }
     counts.update({f"evaluation.{name}": value for name, value in config.evaluation.items()})
+    counts["checkpoint.keep"] = config.checkpoint.keep
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate"):
-        if config[name] < 0:
-            raise ValueError(f"{name} must not be negative; got {config[name]}")
+    amounts = {name: config[name] for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate")}
+    amounts.update({f"checkpoint.{name}": config.checkpoint[name] for name in ("steps", "minutes")})
+    for name, value in amounts.items():
+        if value < 0:
+            raise ValueError(f"{name} must not be negative; got {value}")
     for name in ("learning_rate", "decay_rate"):
         if config[name] <= 0:
             raise ValueError(f"{name} must be positive; got {config[name]}")
@@ -423,6 +501,15 @@ def check(config):
         with config.unlocked():
             config.model.update(options)
     return config
+
+
+def check_steps_per_execution(config, steps_per_epoch):
+    """Raises a ValueError where an epoch would end in the middle of an execution."""
+    if steps_per_epoch % config.steps_per_execution:
+        raise ValueError(
+            f"steps_per_execution must divide the steps of an epoch, {steps_per_epoch}; got "
+            f"{config.steps_per_execution}"
+        )
 
 
 def check_workdir(config, workdir):
@@ -446,11 +533,5 @@ def best_so_far(workdir, monitor, epoch):
     """The best value of the first `epoch` epochs in metrics.jsonl, None for a new run."""
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines()[:epoch] if path.exists() else []
-    return min((json.loads(line)[monitor] for line in lines), default=None)
-
-
-def write_json(path, value):
-    """Replaces the file as a whole."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(draft, path)
+    values = (json.loads(line)[monitor] for line in lines)
+    return min((value for value in values if math.isfinite(value)), default=None)

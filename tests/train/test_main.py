@@ -68,7 +68,7 @@ def test_training_leaves_a_model_a_result_and_pictures(runs):
         "metrics.jsonl",
         "model.keras",
         "result.json",
-        "checkpoints/last.keras",
+        "checkpoints/step_0000000002.keras",
         "samples/epoch_0001.png",
         "samples/final.png",
     } <= files
@@ -141,6 +141,7 @@ def test_help_says_what_there_is():
         "--mode",
         "<train|evaluate|recalibrate|sample|figures>",
         "--data_dir",
+        "--strategy",
         "--num_samples",
         "--model",
     ):
@@ -152,6 +153,7 @@ def test_help_says_what_there_is():
     ("arguments", "message"),
     [
         (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures>"),
+        (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),
         (["--nope=1"], "Unknown command line flag 'nope'"),

@@ -60,6 +60,11 @@ def saved(path):
     return arrays
 
 
+def last(workdir):
+    """The last checkpoint."""
+    return max((workdir / "checkpoints").glob("step_*.keras"))
+
+
 def facts(result):
     """What a result says of how it was got."""
     return {name: result[name] for name in ("split", "num_examples", "step", "num_draws", "model")}
@@ -109,7 +114,16 @@ def test_a_run_leaves_a_line_of_metrics_an_epoch(run):
     lines = metrics(workdir)
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (2, 4)]
     for line in lines:
-        assert {*line} == {"epoch", "step", "learning_rate", "loss", "bits_per_dim", "val_loss", "val_bits_per_dim"}
+        assert {*line} == {
+            "epoch",
+            "step",
+            "learning_rate",
+            "loss",
+            "bits_per_dim",
+            "val_loss",
+            "val_bits_per_dim",
+            "skipped",
+        }
         assert np.isfinite(list(line.values())).all()
     np.testing.assert_allclose([line["learning_rate"] for line in lines], [0.005, 0.0], atol=1e-8)  # half a cosine
 
@@ -162,10 +176,10 @@ def test_the_model_is_the_best_checkpoint_and_can_be_loaded(run, eagerly):
 def assert_resumes(run, config):
     """The crashed run, given again, ends with the same metrics and weights."""
     assert len(metrics(run.crashed)) == 2 and not (run.crashed / "model.keras").exists()
-    assert saved(run.crashed / "checkpoints/last.keras")["optimizer/vars/0"] == 2  # steps
+    assert saved(last(run.crashed))["optimizer/vars/0"] == 2  # steps
     assert train.train_and_evaluate(config, run.crashed) == run.result
     assert metrics(run.crashed) == metrics(run.workdir)
-    for name in ("checkpoints/last.keras", "checkpoints/best.keras", "model.keras"):
+    for name in ("checkpoints/step_0000000004.keras", "checkpoints/best.keras", "model.keras"):
         assert_same(saved(run.crashed / name), saved(run.workdir / name))
 
 
@@ -178,11 +192,11 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     config.update(shift=0.0, learning_rate=0.1)
     config.model = ml_collections.ConfigDict({"num_couplings": 3, "hidden_units": (4,), "norm": "batch"})
     run = run_to_the_end(config, tmp_path)
-    best, last = (keras.saving.load_model(run.crashed / f"checkpoints/{name}.keras") for name in ("best", "last"))
-    averages = last.optimizer.variables[1 : 1 + len(last.trainable_variables)]  # behind the number of steps
+    best, latest = map(keras.saving.load_model, (run.crashed / "checkpoints/best.keras", last(run.crashed)))
+    averages = latest.optimizer.variables[1 : 1 + len(latest.trainable_variables)]  # behind the number of steps
     for kept, average in zip(best.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
-    assert any(np.abs(w - a).max() > 1e-3 for w, a in zip(last.trainable_variables, averages, strict=True))
+    assert any(np.abs(w - a).max() > 1e-3 for w, a in zip(latest.trainable_variables, averages, strict=True))
     validation = data.evaluation_batches(data.load(config, config.validation_split), 20)
     nats = best.evaluate(validation, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(metrics(run.crashed)[0]["val_loss"], nats, rtol=1e-5)
@@ -195,9 +209,12 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, eagerly):
-    with pytest.raises(ValueError, match="loss is not finite at step"):
-        train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5), tmp_path)
+def test_steps_that_are_not_finite_end_the_run_before_it_is_saved(tmp_path, eagerly):
+    message = (
+        "loss or its gradient is not finite at 3 steps in a row, the last of them step 4.*Try a smaller learning_rate"
+    )
+    with pytest.raises(ValueError, match=message):
+        train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5, max_skipped=3), tmp_path)
     assert not any((tmp_path / "checkpoints").iterdir())
 
 
@@ -209,7 +226,7 @@ def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch
     again = train.train_and_evaluate(tiny(), workdir)
     np.testing.assert_allclose(again["bits_per_dim"], run.result["bits_per_dim"], rtol=1e-5)
     assert facts(again) == facts(run.result)
-    for name in ("metrics.jsonl", "checkpoints/last.keras", "checkpoints/best.keras"):
+    for name in ("metrics.jsonl", last(workdir).relative_to(workdir), "checkpoints/best.keras"):
         assert contents(workdir)[workdir / name] == before[workdir / name]
 
 
@@ -274,8 +291,8 @@ def test_a_model_in_bfloat16_is_left_in_float32(tmp_path, eagerly):
     config = tiny(epochs=1, validation_split="", test_split="test[:5]")
     config.model.dtype = "mixed_bfloat16"
     train.train_and_evaluate(config, tmp_path)
-    last, final = (keras.saving.load_model(tmp_path / name) for name in ("checkpoints/last.keras", "model.keras"))
-    assert (last.dtype_policy.name, final.dtype_policy.name) == ("mixed_bfloat16", "float32")
+    latest, final = map(keras.saving.load_model, (last(tmp_path), tmp_path / "model.keras"))
+    assert (latest.dtype_policy.name, final.dtype_policy.name) == ("mixed_bfloat16", "float32")
     assert int(final.optimizer.iterations) == 2
     images = np.stack(list(data.load(tiny(), "test[:20]").dataset.as_numpy_iterator()))
     np.testing.assert_array_equal(final.decode(final.encode(images)), images)
@@ -470,7 +487,7 @@ def test_without_validation_the_last_epoch_counts(tmp_path, eagerly):
     config = tiny(dataset="moons", validation_split="", test_split="test[:5]", shift=0.0, epochs=1)
     result = train.train_and_evaluate(config, tmp_path)
     assert (result["num_examples"], result["step"]) == (5, 2)
-    assert_same(saved(tmp_path / "model.keras"), saved(tmp_path / "checkpoints/last.keras"))
+    assert_same(saved(tmp_path / "model.keras"), saved(last(tmp_path)))
     assert ["val_loss" in line for line in metrics(tmp_path)] == [False]
     assert (tmp_path / "samples/final.png").exists()
 
@@ -558,6 +575,10 @@ def test_equal_learning_rates_stay_constant():
         ({"init_from_official": "no/such"}, "prefix must be the path of a TensorFlow checkpoint.*no/such"),
         ({"init_from_official": str(OFFICIAL)}, r"bn_in/beta \(3,\) where the model has \(1,\)"),
         ({"samples_every": 0}, "samples_every must be at least 1; got 0"),
+        ({"max_skipped": 0}, "max_skipped must be at least 1; got 0"),
+        ({"checkpoint": {"keep": 0}}, "checkpoint.keep must be at least 1; got 0"),
+        ({"checkpoint": {"steps": -1}}, "checkpoint.steps must not be negative; got -1"),
+        ({"checkpoint": {"minutes": -0.5}}, "checkpoint.minutes must not be negative; got -0.5"),
         ({"steps_per_epoch": -1}, "steps_per_epoch must not be negative; got -1"),
         ({"warmup_steps": -1}, "warmup_steps must not be negative; got -1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),

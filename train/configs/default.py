@@ -27,6 +27,7 @@ def get_config():
     config.batch_size = 64
     config.epochs = 10
     config.steps_per_epoch = 0  # 0: as many batches as the training split has
+    config.steps_per_execution = 1  # that are one call of TensorFlow: many for a TPU
 
     # The class of the flow, of tfp_realnvp, and its arguments; a config of another class replaces these as a whole. The
     # shape of the events, the numbers of levels and of classes, and the size of the context come with the data.
@@ -61,10 +62,19 @@ def get_config():
     config.decay_rate = 1.0
     config.beta_2 = 0.999
     config.clip_norm = 100.0  # of the gradient of the loss in nats
+    config.max_skipped = 10  # a step whose loss or gradient is not finite is skipped; so many in a row end the run
     config.ema_momentum = 0.0  # of the moving averages of the weights, which are then evaluated and kept; 0 for none
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 200
     config.evaluation.num_draws = 1  # of the dequantization noise: the importance-weighted bound
+
+    # A run goes on from its last checkpoint. There is one after each epoch, and within it at the latest after so many
+    # steps, or minutes; 0 for none by that count.
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.steps = 0
+    config.checkpoint.minutes = 10.0
+    config.checkpoint.keep = 3  # the last so many, and the best
+
     config.samples_every = 10  # epochs between pictures of samples
     return config
