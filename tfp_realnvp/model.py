@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
+from tfp_realnvp import export
 from tfp_realnvp.bijectors import FusedBijector
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
@@ -163,6 +164,13 @@ class FlowModel(keras.Model):
     @property
     def _context_dtype(self):
         return tf.int64 if self.num_classes else tf.as_dtype(self.variable_dtype)
+
+    @property
+    def _data_dtype(self):
+        """Of the images or vectors that are drawn."""
+        if self.num_bins is None:
+            return self._event_dtype
+        return tf.uint8 if self.num_bins <= 256 else tf.uint16
 
     @property
     def bijector(self):
@@ -485,16 +493,26 @@ class FlowModel(keras.Model):
             labels = np.random.default_rng(seed).integers(self.num_classes, size=num_samples)
         if self.context_size or labels is not None or context is not None:
             contexts = [self._repeated_context(labels, context, num_samples)]
-        base = getattr(self._flow(*contexts or [None]), "distribution", self._distribution)
+        base = self._base(*contexts)
         if image_size is not None:
             if not self.is_convolutional:
                 raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
             base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
-        z = base.sample([] if contexts else num_samples, seed=tf.constant([seed, 0]))
-        if temperature != 1:
-            mean = base.mean()
-            z = mean + temperature * (z - mean)
+        z = self._draw(base, num_samples, temperature, seed)
         return _in_batches(self._decode, batch_size, z, *contexts)
+
+    def _base(self, context=None):
+        """The distribution of a latent, or with contexts of one latent each."""
+        return getattr(self._flow(context), "distribution", self._distribution)
+
+    def _draw(self, base, num_samples, temperature, seed):
+        """The latents of samples."""
+        seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] where it is not a large one
+        z = base.sample([] if self.context_size else num_samples, seed=seed)
+        if not tf.is_tensor(temperature) and temperature == 1:  # also where the base has no mean
+            return z
+        mean = base.mean()
+        return mean + temperature * (z - mean)
 
     def _repeated_context(self, labels, context, num_samples):
         """The checked labels or contexts of `num_samples` samples, as an array."""
@@ -554,8 +572,7 @@ class FlowModel(keras.Model):
         x = self._flow(context).bijector.forward(z)
         if self.num_bins is None:
             return x
-        levels = tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1)
-        return tf.cast(levels, tf.uint8 if self.num_bins <= 256 else tf.uint16)
+        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self._data_dtype)
 
     # Saving.
 
@@ -567,6 +584,31 @@ class FlowModel(keras.Model):
         draft = path.with_name(f"draft.{path.name}")
         super().save(draft, **kwargs)
         os.replace(draft, path)
+
+    def export(self, filepath):
+        """Writes the flow as a SavedModel, for processes that have TensorFlow and nothing else, such as TF Serving.
+
+        Its signatures take batches of any size and answer what the methods of the same names do; `serving_default` is
+        `log_prob`. Images are uint8 (uint16 of more than 256 levels), and where the events are vectors they are called
+        `vectors`. Of a conditional flow every signature takes its `labels`, int64 [N], or `context`, [N, context_size],
+        as well; `sample` one for each sample, or one for them all.
+
+        | signature  | inputs                                 | outputs                                              |
+        |------------|----------------------------------------|------------------------------------------------------|
+        | `log_prob` | `images` [N] + event_shape             | `nats` [N], of `predict`; `bits_per_dim` [N]         |
+        | `encode`   | `images`                               | `latents` [N] + event_shape                          |
+        | `decode`   | `latents`                              | `images`                                             |
+        | `sample`   | `num_samples`, `temperature`, `seed`   | `images`, of `sample`                                |
+
+        Args:
+          filepath: the folder, new or empty; it is there as a whole or not at all.
+
+        Raises:
+          ValueError: for a folder that holds something, or a flow that is no `tfd.TransformedDistribution`.
+
+        Example: `model.export("flow/1"); tf.saved_model.load("flow/1").signatures["log_prob"](images=images)["nats"]`
+        """
+        export.write(self, filepath)
 
     def get_compile_config(self):
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)} if self.compiled else None
