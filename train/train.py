@@ -355,7 +355,7 @@ def load(config, workdir, model_file, split, data_dir):
         examples = data.load(config, split or config.test_split, data_dir)
     if config.init_from_official:
         return new_model(config, examples), examples
-    model = keras.saving.load_model(path)
+    model = rnvp.load_model(path)
     arguments = model.get_config()
     there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
     there.update({name: arguments.get(name) for name in CONDITIONING})
