@@ -139,9 +139,7 @@ def test_missing_weights_are_named(flow, tmp_path, load, change):
 
 def test_a_missing_state_of_the_optimizer_is_named(flow, tmp_path):
     path = with_weights(flow[1], tmp_path, lambda file: file.__delitem__("optimizer/vars/0"))
-    with pytest.raises(
-        ValueError, match="could not be loaded(.|\n)*has 36 variables whereas the saved optimizer has 35"
-    ):
+    with pytest.raises(ValueError, match="could not be loaded(.|\n)*whereas the saved optimizer has 35"):
         rnvp.load_model(path)
 
 

@@ -8,9 +8,7 @@ import keras
 
 from tfp_realnvp.model import FlowModel
 
-FORMAT_VERSION = (
-    1  # of the configs and weights in a file; raise it when older versions of this package cannot read them
-)
+FORMAT_VERSION = 1  # to be raised when older versions of this package cannot read what this one saves
 
 
 def checked_config(config):

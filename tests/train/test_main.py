@@ -139,7 +139,7 @@ def test_help_says_what_there_is():
         "--config",
         "--workdir",
         "--mode",
-        "<train|evaluate|recalibrate|sample|figures>",
+        "<train|evaluate|recalibrate|sample|figures|score>",
         "--data_dir",
         "--num_samples",
         "--model",
@@ -151,7 +151,7 @@ def test_help_says_what_there_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures>"),
+        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),
         (["--nope=1"], "Unknown command line flag 'nope'"),
