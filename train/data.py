@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -226,7 +227,8 @@ def picture(path, event_shape, num_bins):
     try:
         image = tf.io.decode_image(tf.io.read_file(path), event_shape[-1], expand_animations=False).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(f"the picture cannot be read: {error.message.splitlines()[0]}") from error
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
+        raise ValueError(f"the picture cannot be read: {reason}") from error
     if image.shape != event_shape:
         raise ValueError(f"the picture must have shape {event_shape}; got {image.shape}")
     if image.max() >= num_bins:

@@ -331,7 +331,7 @@ def test_every_picture_of_a_folder_has_a_line(run, folder, tmp_path, capsys, cap
     for name, message in {
         "bright.png": "the picture must have levels from 0 to 16; got 2",
         "small.png": "the picture must have shape (8, 8, 1); got (4, 8, 1)",
-        "text.png": "the picture cannot be read: ",
+        "text.png": "the picture cannot be read: Unknown image file format",
         "torn.png": "the picture cannot be read: ",
     }.items():
         assert [*lines[name]] == ["error"] and lines[name]["error"].startswith(message)
