@@ -479,8 +479,8 @@ class FlowModel(keras.Model):
           Array of shape [num_samples] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for a `num_samples` below 1, a `temperature` below 0, an `image_size` the flow cannot draw, or
-            `labels` or a `context` that do not fit it.
+          ValueError: for a `num_samples` below 1, a `temperature` below 0, or so high that the flow overflows, an
+            `image_size` the flow cannot draw, or `labels` or a `context` that do not fit it.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
@@ -557,7 +557,7 @@ class FlowModel(keras.Model):
           Array of shape [N] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for another shape of `z`, or NaN.
+          ValueError: for another shape of `z`, or NaN, or latents so far from 0 that the flow overflows.
         """
         z = self._check_latents(z)
         return _in_batches(self._decode, batch_size, z, *self._contexts(context, len(z)))
@@ -570,6 +570,8 @@ class FlowModel(keras.Model):
     @tf.function(reduce_retracing=True)
     def _decode(self, z, context=None):
         x = self._flow(context).bijector.forward(z)
+        # As a pixel level a NaN would look like any other.
+        x = tf.debugging.assert_all_finite(x, "z must be closer to 0, or the temperature lower: the flow overflows")
         if self.num_bins is None:
             return x
         return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self._data_dtype)
@@ -817,7 +819,8 @@ def _array(data):
 
 def _in_batches(function, batch_size, *arrays):
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
-    return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
+    with _value_errors():
+        return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
 
 
 @contextlib.contextmanager
@@ -826,7 +829,7 @@ def _value_errors():
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        message = re.search(r"[xy] must .*?(?=\]|$|\n| : Tensor)", error.message)
+        message = re.search(r"[xyz] must .*?(?=\]|$|\n| : Tensor)", error.message)
         if message is None:
             raise
         raise ValueError(message.group()) from None
