@@ -354,6 +354,7 @@ class FlowModel(keras.Model):
           ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, no data, or labels or
             contexts that are missing or wrong.
         """
+        _check_batch_size(kwargs)
         self._check_data("x", x, y)
         if validation_data is not None:
             self._check_data("validation_data", validation_data)
@@ -370,6 +371,7 @@ class FlowModel(keras.Model):
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Keras's `evaluate`: {"loss": nats, "bits_per_dim": ...} with `return_dict=True`; data as for `fit`."""
+        _check_batch_size(kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):
             self._check_data("x", x, y)
         with _value_errors():
@@ -380,6 +382,7 @@ class FlowModel(keras.Model):
 
     def predict(self, x, y=None, **kwargs):
         """Keras's `predict`: the log-likelihood in nats of each image or vector, [N]; data as for `fit`."""
+        _check_batch_size(kwargs)
         self._check_data("x", x, y)
         with _value_errors():
             return super().predict(_array(x) if y is None else (_array(x), _array(y)), **kwargs)
@@ -402,6 +405,7 @@ class FlowModel(keras.Model):
         Yields:
           `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.
         """
+        check_positive(batch_size=batch_size)
         self._check_data("data", data)
         if not isinstance(data, tf.data.Dataset):
             x, context = self._unpack(data)
@@ -486,7 +490,7 @@ class FlowModel(keras.Model):
         """
         if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
             raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
-        if not (np.isfinite(temperature) and temperature >= 0):
+        if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
         seed, contexts = draw_seed(seed), []
         if self.num_classes and labels is None:
@@ -689,11 +693,13 @@ class FlowModel(keras.Model):
         return data
 
     def _check_array(self, argument, data):
-        if tuple(data.shape[1:]) != self._event_shape:
-            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {tuple(data.shape)}")
-        if not data.shape[0]:
-            raise ValueError(f"{argument} must not be empty; got shape {tuple(data.shape)}")
         values = np.asarray(data)
+        if values.dtype.kind not in "biuf" and values.dtype.name != "bfloat16":
+            raise ValueError(f"{argument} must hold numbers; got {values.dtype} such as {values.ravel()[:1]}")
+        if values.shape[1:] != self._event_shape or not values.ndim:
+            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {values.shape}")
+        if not values.size:
+            raise ValueError(f"{argument} must not be empty; got shape {values.shape}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"{argument} must be finite; got NaN or infinity")
         if self.num_bins is None or (values.dtype == np.uint8 and self.num_bins >= 256):
@@ -728,7 +734,9 @@ class FlowModel(keras.Model):
         shape = () if self.num_classes else (self.context_size,)
         if values.shape[1:] != shape or not values.ndim:
             raise ValueError(f"{argument} must have shape [N] + {shape}; got {values.shape}")
-        if self.num_classes and (values.dtype.kind not in "ui" or values.min() < 0 or values.max() >= self.num_classes):
+        if values.dtype.kind not in ("ui" if self.num_classes else "buif"):
+            raise ValueError(f"{argument} must hold the {self._contexts_are}; got {values.dtype}")
+        if self.num_classes and values.size and (values.min() < 0 or values.max() >= self.num_classes):
             raise ValueError(
                 f"{argument} must hold the {self._contexts_are}; got {values.dtype} from {values.min()} to "
                 f"{values.max()}"
@@ -749,6 +757,8 @@ class FlowModel(keras.Model):
         z = np.asarray(z)
         if tuple(z.shape[1:]) != self._event_shape:
             raise ValueError(f"z must have shape [N] + {self._event_shape}; got {tuple(z.shape)}")
+        if not z.size or z.dtype.kind not in "iuf":
+            raise ValueError(f"z must hold numbers, and not be empty; got {z.dtype} of shape {z.shape}")
         if np.isnan(z).any():
             raise ValueError("z must not hold NaN")
         return z.astype(self._event_dtype.as_numpy_dtype)
@@ -817,7 +827,14 @@ def _array(data):
     return np.asarray(data) if isinstance(data, list) else data
 
 
+def _check_batch_size(arguments):
+    """That of Keras's methods, which take None for 32, and 0 as well."""
+    if arguments.get("batch_size") is not None:
+        check_positive(batch_size=arguments["batch_size"])
+
+
 def _in_batches(function, batch_size, *arrays):
+    check_positive(batch_size=batch_size)
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
     with _value_errors():
         return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])

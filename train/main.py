@@ -33,7 +33,11 @@ def config_errors():
         yield
     except OSError as error:
         raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+    except SyntaxError as error:
+        raise SystemExit(f"error: --config: {error}") from None
     except AttributeError as error:
+        if error.name == "get_config":
+            raise SystemExit("error: --config: the file must define get_config()") from None
         if not isinstance(error.args[0], KeyError):
             raise
         raise SystemExit(f"error: --config has no field {error.args[0].args[0]}") from None

@@ -329,7 +329,10 @@ def architecture(config):
         return getattr(architectures, config.architecture)
     module, _, name = config.architecture.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        flow = getattr(importlib.import_module(module), name)
+        if not (isinstance(flow, type) and issubclass(flow, rnvp.FlowModel)):
+            raise ValueError(f"{flow} is no FlowModel")
+        return flow
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(
             f"architecture must be one of {sorted(architectures.__all__)}, or the module.Class of your own; got "
@@ -466,12 +469,14 @@ def check(config):
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate"):
-        if config[name] < 0:
+    for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate", "seed"):
+        if not 0 <= config[name] < math.inf:
             raise ValueError(f"{name} must not be negative; got {config[name]}")
-    for name in ("learning_rate", "decay_rate"):
-        if config[name] <= 0:
+    for name in ("learning_rate", "decay_rate", "clip_norm"):
+        if not 0 < config[name] < math.inf:
             raise ValueError(f"{name} must be positive; got {config[name]}")
+    if not 0 <= config.shift <= 1:
+        raise ValueError(f"shift must be a probability; got {config.shift}")
     for name in ("decay_start", "beta_2", "ema_momentum"):
         if not 0 <= config[name] < 1:
             raise ValueError(f"{name} must be in [0, 1); got {config[name]}")
@@ -489,7 +494,9 @@ def check(config):
 
 
 def check_workdir(config, workdir):
-    """Raises a ValueError where the workdir holds the run of another config."""
+    """Raises a ValueError where the workdir is no folder, or holds the run of another config."""
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir must be a folder; got the file {workdir}")
     path = workdir / "config.json"
     if not path.exists():
         return
