@@ -85,6 +85,8 @@ def served(tmp_path_factory):
     for name, (make, events, context) in CASES.items():
         model = models[name] = make()
         randomize_weights(model.weights)
+        if name == "contexts":
+            (folder / name / "1").mkdir(parents=True)  # an empty folder is as good as none
         model.export(folder / name / "1")
         np.savez(folder / name / "given.npz", **events, **context)
     command = [sys.executable, "-c", SERVER, *(str(folder / name) for name in CASES)]
@@ -128,6 +130,7 @@ def loaded(served):
         ("images", lambda m: m.log_prob(IMAGES + np.uint8(1)), "x must hold integers from 0 to 16"),
         ("images", lambda m: m.encode(IMAGES + np.uint8(1)), "x must hold integers from 0 to 16"),
         ("images", lambda m: m.decode(np.full([1, *SHAPE], np.nan, np.float32)), "latents must not hold NaN"),
+        ("levels", lambda m: m.sample(1, 3e38, 0), "z must be closer to 0, or the temperature lower"),
         ("images", lambda m: m.sample(0, 1.0, 0), "num_samples must be a positive int"),
         ("images", lambda m: m.sample(1, -1.0, 0), "temperature must be a non-negative number"),
         ("images", lambda m: m.sample(1, np.inf, 0), "temperature must be a non-negative number"),

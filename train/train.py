@@ -121,7 +121,8 @@ def train_and_evaluate(config, workdir, data_dir=None):
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
     final.save(workdir / "model.keras")
     result = write_result(final, test, config, workdir, "model.keras")
-    write_pictures(final, workdir / "samples", "final")
+    with pictures.dispensable():
+        write_pictures(final, workdir / "samples", "final")
     accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
         f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim{accuracy} over {result['num_examples']} examples; "
