@@ -129,7 +129,8 @@ def loaded(served):
     [
         ("images", lambda m: m.log_prob(IMAGES + np.uint8(1)), "x must hold integers from 0 to 16"),
         ("images", lambda m: m.encode(IMAGES + np.uint8(1)), "x must hold integers from 0 to 16"),
-        ("images", lambda m: m.decode(np.full([1, *SHAPE], np.nan, np.float32)), "latents must not hold NaN"),
+        ("images", lambda m: m.decode(np.full([1, *SHAPE], np.nan, np.float32)), "latents must be finite"),
+        ("contexts", lambda m: m.sample(1, 1.0, 0, [[np.inf, 0.0]]), "context must be finite"),
         ("levels", lambda m: m.sample(1, 3e38, 0), "z must be closer to 0, or the temperature lower"),
         ("images", lambda m: m.sample(0, 1.0, 0), "num_samples must be a positive int"),
         ("images", lambda m: m.sample(1, -1.0, 0), "temperature must be a non-negative number"),

@@ -41,24 +41,29 @@ def endpoints(model):
         raise ValueError(f"distribution must be a tfd.TransformedDistribution to be exported; got {model.distribution}")
 
     def log_prob(x, *context):
-        _check_number(context, x)
+        context = _checked_contexts(context, tf.shape(x)[0])
         nats = model.log_likelihood(x, *context)
         return {"nats": nats, "bits_per_dim": -nats / (math.prod(model.event_shape) * math.log(2))}
 
     def encode(x, *context):
-        _check_number(context, x)
+        context = _checked_contexts(context, tf.shape(x)[0])
         return {"latents": model._encode(model._checked_event(tf.cast(x, model._event_dtype)), *context)}
 
     def decode(z, *context):
-        _check_number(context, z)
-        tf.debugging.assert_equal(tf.reduce_any(tf.math.is_nan(z)), False, "latents must not hold NaN")
+        context = _checked_contexts(context, tf.shape(z)[0])
+        z = tf.debugging.assert_all_finite(z, "latents must be finite")
         return {events: model._decode(z, *context)}
 
     def sample(num_samples, temperature, seed, *context):
-        tf.debugging.assert_positive(num_samples, "num_samples must be a positive int")
         allowed = tf.math.is_finite(temperature) & (temperature >= 0)
-        tf.debugging.assert_equal(allowed, True, "temperature must be a non-negative number")
+        checks = [
+            tf.debugging.assert_positive(num_samples, "num_samples must be a positive int"),
+            tf.debugging.assert_equal(allowed, True, "temperature must be a non-negative number"),
+        ]
+        with tf.control_dependencies(checks):
+            num_samples, temperature = tf.identity(num_samples), tf.identity(temperature)
         context = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
+        context = _checked_contexts(context, tf.cast(num_samples, tf.int32))
         z = model._draw(model._base(*context), num_samples, temperature, seed)
         return {events: model._decode(z, *context)}
 
@@ -68,9 +73,10 @@ def endpoints(model):
     return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}
 
 
-def _check_number(context, events):
-    """Makes it part of the graph that there are as many contexts, if any, as events."""
-    for part in context:
-        tf.debugging.assert_equal(
-            tf.shape(part)[0], tf.shape(events)[0], "there must be as many labels or contexts as images or vectors"
-        )
+def _checked_contexts(contexts, number):
+    """The labels or contexts, if any, once it is seen that they are as many as the events, and finite."""
+    message = "there must be as many labels or contexts as images or vectors"
+    checks = [tf.debugging.assert_equal(tf.shape(part)[0], number, message) for part in contexts]
+    finite = lambda part: tf.debugging.assert_all_finite(part, "context must be finite")
+    with tf.control_dependencies(checks):
+        return [finite(part) if part.dtype.is_floating else tf.identity(part) for part in contexts]

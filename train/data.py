@@ -184,10 +184,11 @@ def _instructions(name, split, sizes):
 
 def _folder(config, split, data_dir):
     """Pictures below `data_dir`'s train/ and test/, resized; without these two a tenth of all is held out as test."""
-    every, root = pictures(data_dir), pathlib.Path(data_dir)
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        train, test = (pictures(root / name) for name in ("train", "test"))
+    parts = [pathlib.Path(data_dir or "") / name for name in ("train", "test")]
+    if data_dir and all(part.is_dir() for part in parts):
+        train, test = map(pictures, parts)
     else:
+        every = pictures(data_dir)
         train, test = np.split(every, [len(every) - len(every) // 10])
 
     def read(path):
