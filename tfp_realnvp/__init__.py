@@ -3,6 +3,7 @@
 from tfp_realnvp import architectures, bijectors, dequantization, evaluation, networks, optimizers
 from tfp_realnvp.architectures import NICE, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
 from tfp_realnvp.model import FlowModel
+from tfp_realnvp.saving import load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "bijectors",
     "dequantization",
     "evaluation",
+    "load_model",
     "networks",
     "optimizers",
 ]

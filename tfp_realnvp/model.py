@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
+from tfp_realnvp import export
 from tfp_realnvp.bijectors import FusedBijector
 from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
@@ -166,6 +167,13 @@ class FlowModel(keras.Model):
     @property
     def _context_dtype(self):
         return tf.int64 if self.num_classes else tf.as_dtype(self.variable_dtype)
+
+    @property
+    def _data_dtype(self):
+        """Of the images or vectors that are drawn."""
+        if self.num_bins is None:
+            return self._event_dtype
+        return tf.uint8 if self.num_bins <= 256 else tf.uint16
 
     @property
     def bijector(self):
@@ -393,6 +401,7 @@ class FlowModel(keras.Model):
           ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, no data, or labels or
             contexts that are missing or wrong.
         """
+        _check_batch_size(kwargs)
         self._check_data("x", x, y)
         if validation_data is not None:
             self._check_data("validation_data", validation_data)
@@ -409,6 +418,7 @@ class FlowModel(keras.Model):
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Keras's `evaluate`: {"loss": nats, "bits_per_dim": ...} with `return_dict=True`; data as for `fit`."""
+        _check_batch_size(kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):
             self._check_data("x", x, y)
         with _value_errors():
@@ -419,6 +429,7 @@ class FlowModel(keras.Model):
 
     def predict(self, x, y=None, **kwargs):
         """Keras's `predict`: the log-likelihood in nats of each image or vector, [N]; data as for `fit`."""
+        _check_batch_size(kwargs)
         self._check_data("x", x, y)
         with _value_errors():
             return super().predict(_array(x) if y is None else (_array(x), _array(y)), **kwargs)
@@ -441,6 +452,7 @@ class FlowModel(keras.Model):
         Yields:
           `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.
         """
+        check_positive(batch_size=batch_size)
         self._check_data("data", data)
         if not isinstance(data, tf.data.Dataset):
             x, context = self._unpack(data)
@@ -518,30 +530,40 @@ class FlowModel(keras.Model):
           Array of shape [num_samples] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for a `num_samples` below 1, a `temperature` below 0, an `image_size` the flow cannot draw, or
-            `labels` or a `context` that do not fit it.
+          ValueError: for a `num_samples` below 1, a `temperature` below 0, or so high that the flow overflows, an
+            `image_size` the flow cannot draw, or `labels` or a `context` that do not fit it.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
         if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
             raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
-        if not (np.isfinite(temperature) and temperature >= 0):
+        if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
         seed, contexts = draw_seed(seed), []
         if self.num_classes and labels is None:
             labels = np.random.default_rng(seed).integers(self.num_classes, size=num_samples)
         if self.context_size or labels is not None or context is not None:
             contexts = [self._repeated_context(labels, context, num_samples)]
-        base = getattr(self._flow(*contexts or [None]), "distribution", self._distribution)
+        base = self._base(*contexts)
         if image_size is not None:
             if not self.is_convolutional:
                 raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
             base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
-        z = base.sample([] if contexts else num_samples, seed=tf.constant([seed, 0]))
-        if temperature != 1:
-            mean = base.mean()
-            z = mean + temperature * (z - mean)
+        z = self._draw(base, num_samples, temperature, seed)
         return _in_batches(self._decode, batch_size, z, *contexts)
+
+    def _base(self, context=None):
+        """The distribution of a latent, or with contexts of one latent each."""
+        return getattr(self._flow(context), "distribution", self._distribution)
+
+    def _draw(self, base, num_samples, temperature, seed):
+        """The latents of samples."""
+        seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] where it is not a large one
+        z = base.sample([] if self.context_size else num_samples, seed=seed)
+        if not tf.is_tensor(temperature) and temperature == 1:  # also where the base has no mean
+            return z
+        mean = base.mean()
+        return mean + temperature * (z - mean)
 
     def _repeated_context(self, labels, context, num_samples):
         """The checked labels or contexts of `num_samples` samples, as an array."""
@@ -586,7 +608,7 @@ class FlowModel(keras.Model):
           Array of shape [N] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for another shape of `z`, or NaN.
+          ValueError: for another shape of `z`, or NaN, or latents so far from 0 that the flow overflows.
         """
         z = self._check_latents(z)
         return _in_batches(self._decode, batch_size, z, *self._contexts(context, len(z)))
@@ -599,10 +621,11 @@ class FlowModel(keras.Model):
     @tf.function(reduce_retracing=True)
     def _decode(self, z, context=None):
         x = self._flow(context).bijector.forward(z)
+        # As a pixel level a NaN would look like any other.
+        x = tf.debugging.assert_all_finite(x, "z must be closer to 0, or the temperature lower: the flow overflows")
         if self.num_bins is None:
             return x
-        levels = tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1)
-        return tf.cast(levels, tf.uint8 if self.num_bins <= 256 else tf.uint16)
+        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self._data_dtype)
 
     # Saving.
 
@@ -617,6 +640,31 @@ class FlowModel(keras.Model):
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)
+
+    def export(self, filepath):
+        """Writes the flow as a SavedModel, for processes that have TensorFlow and nothing else, such as TF Serving.
+
+        Its signatures take batches of any size and answer what the methods of the same names do; `serving_default` is
+        `log_prob`. Images are uint8 (uint16 of more than 256 levels), and where the events are vectors they are called
+        `vectors`. Of a conditional flow every signature takes its `labels`, int64 [N], or `context`, [N, context_size],
+        as well; `sample` one for each sample, or one for them all.
+
+        | signature  | inputs                                 | outputs                                              |
+        |------------|----------------------------------------|------------------------------------------------------|
+        | `log_prob` | `images` [N] + event_shape             | `nats` [N], of `predict`; `bits_per_dim` [N]         |
+        | `encode`   | `images`                               | `latents` [N] + event_shape                          |
+        | `decode`   | `latents`                              | `images`                                             |
+        | `sample`   | `num_samples`, `temperature`, `seed`   | `images`, of `sample`                                |
+
+        Args:
+          filepath: the folder, new or empty; it is there as a whole or not at all.
+
+        Raises:
+          ValueError: for a folder that holds something, or a flow that is no `tfd.TransformedDistribution`.
+
+        Example: `model.export("flow/1"); tf.saved_model.load("flow/1").signatures["log_prob"](images=images)["nats"]`
+        """
+        export.write(self, filepath)
 
     def get_compile_config(self):
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)} if self.compiled else None
@@ -705,11 +753,13 @@ class FlowModel(keras.Model):
         return data
 
     def _check_array(self, argument, data):
-        if tuple(data.shape[1:]) != self._event_shape:
-            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {tuple(data.shape)}")
-        if not data.shape[0]:
-            raise ValueError(f"{argument} must not be empty; got shape {tuple(data.shape)}")
         values = np.asarray(data)
+        if values.dtype.kind not in "biuf" and values.dtype.name != "bfloat16":
+            raise ValueError(f"{argument} must hold numbers; got {values.dtype} such as {values.ravel()[:1]}")
+        if values.shape[1:] != self._event_shape or not values.ndim:
+            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {values.shape}")
+        if not values.size:
+            raise ValueError(f"{argument} must not be empty; got shape {values.shape}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"{argument} must be finite; got NaN or infinity")
         if self.num_bins is None or (values.dtype == np.uint8 and self.num_bins >= 256):
@@ -744,7 +794,9 @@ class FlowModel(keras.Model):
         shape = () if self.num_classes else (self.context_size,)
         if values.shape[1:] != shape or not values.ndim:
             raise ValueError(f"{argument} must have shape [N] + {shape}; got {values.shape}")
-        if self.num_classes and (values.dtype.kind not in "ui" or values.min() < 0 or values.max() >= self.num_classes):
+        if values.dtype.kind not in ("ui" if self.num_classes else "buif"):
+            raise ValueError(f"{argument} must hold the {self._contexts_are}; got {values.dtype}")
+        if self.num_classes and values.size and (values.min() < 0 or values.max() >= self.num_classes):
             raise ValueError(
                 f"{argument} must hold the {self._contexts_are}; got {values.dtype} from {values.min()} to "
                 f"{values.max()}"
@@ -765,6 +817,8 @@ class FlowModel(keras.Model):
         z = np.asarray(z)
         if tuple(z.shape[1:]) != self._event_shape:
             raise ValueError(f"z must have shape [N] + {self._event_shape}; got {tuple(z.shape)}")
+        if not z.size or z.dtype.kind not in "iuf":
+            raise ValueError(f"z must hold numbers, and not be empty; got {z.dtype} of shape {z.shape}")
         if np.isnan(z).any():
             raise ValueError("z must not hold NaN")
         return z.astype(self._event_dtype.as_numpy_dtype)
@@ -840,9 +894,17 @@ def _array(data):
     return np.asarray(data) if isinstance(data, list) else data
 
 
+def _check_batch_size(arguments):
+    """That of Keras's methods, which take None for 32, and 0 as well."""
+    if arguments.get("batch_size") is not None:
+        check_positive(batch_size=arguments["batch_size"])
+
+
 def _in_batches(function, batch_size, *arrays):
+    check_positive(batch_size=batch_size)
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
-    return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
+    with _value_errors():
+        return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
 
 
 @contextlib.contextmanager
@@ -851,7 +913,7 @@ def _value_errors():
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        message = re.search(r"[xy] must .*?(?=\]|$|\n| : Tensor)", error.message)
+        message = re.search(r"[xyz] must .*?(?=\]|$|\n| : Tensor)", error.message)
         if message is None:
             raise
         raise ValueError(message.group()) from None

@@ -85,7 +85,9 @@ class SamplePictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every and epoch + 1 < self._epochs:
             return
-        pixels = pictures.of_samples(self.model)
+        pixels = None
+        with pictures.dispensable():
+            pixels = pictures.of_samples(self.model)
         if pixels is None:
             return
         pictures.save(pixels, self._folder / f"epoch_{epoch + 1:04d}.png")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -193,13 +194,11 @@ def _instructions(name, split, sizes):
 
 def _folder(config, split, data_dir):
     """Pictures below `data_dir`'s train/ and test/, resized; without these two a tenth of all is held out as test."""
-    root = pathlib.Path(data_dir or "")
-    if not data_dir or not root.is_dir():
-        raise ValueError(f"data_dir must be the folder of the pictures for dataset=folder; got {data_dir!r}")
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        train, test = (_pictures(root / name) for name in ("train", "test"))
+    parts = [pathlib.Path(data_dir or "") / name for name in ("train", "test")]
+    if data_dir and all(part.is_dir() for part in parts):
+        train, test = map(pictures, parts)
     else:
-        every = _pictures(root)
+        every = pictures(data_dir)
         train, test = np.split(every, [len(every) - len(every) // 10])
 
     def read(path):
@@ -212,13 +211,40 @@ def _folder(config, split, data_dir):
     return dataclasses.replace(examples, dataset=images, event_shape=tuple(images.element_spec.shape))
 
 
-def _pictures(folder):
-    """The paths of the pictures anywhere below a folder, in order."""
+def pictures(folder):
+    """The paths of the pictures anywhere below a folder: an array of strings, in order.
+
+    Raises:
+      ValueError: where there is no such folder, or no picture in it.
+    """
+    if not folder or not pathlib.Path(folder).is_dir():
+        raise ValueError(f"data_dir must be the folder of the pictures; got {folder!r}")
     suffixes = {".jpeg", ".jpg", ".png", ".bmp", ".gif"}
-    paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    paths = sorted(str(path) for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in suffixes)
     if not paths:
         raise ValueError(f"data_dir must hold pictures (jpeg, png, bmp or gif); there is none in {str(folder)!r}")
     return np.array(paths)
+
+
+def picture(path, event_shape, num_bins):
+    """The pixel levels of a picture as it is, gray or in colors as the shape says.
+
+    Returns:
+      uint8 array of shape `event_shape`.
+
+    Raises:
+      ValueError: for a file that is no picture, another size, or levels of `num_bins` and more.
+    """
+    try:
+        image = tf.io.decode_image(tf.io.read_file(path), event_shape[-1], expand_animations=False).numpy()
+    except tf.errors.OpError as error:
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
+        raise ValueError(f"the picture cannot be read: {reason}") from error
+    if image.shape != event_shape:
+        raise ValueError(f"the picture must have shape {event_shape}; got {image.shape}")
+    if image.max() >= num_bins:
+        raise ValueError(f"the picture must have levels from 0 to {num_bins - 1}; got {image.max()}")
+    return image
 
 
 def _tfds(config, split, data_dir):

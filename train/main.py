@@ -6,6 +6,7 @@
   python -m train.main --mode=recalibrate                       its batch norms' moments anew, as another model file
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
+  python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
 
 Every field of a config is a flag as well: --config.batch_size=32 --config.model.filters=64. A run that was stopped goes
 on where its last checkpoint was when the same command is given again. The workdir holds config.json, checkpoints/,
@@ -22,7 +23,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
-MODES = ("train", "evaluate", "recalibrate", "sample", "figures")
+MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -33,7 +34,11 @@ def config_errors():
         yield
     except OSError as error:
         raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+    except SyntaxError as error:
+        raise SystemExit(f"error: --config: {error}") from None
     except AttributeError as error:
+        if error.name == "get_config":
+            raise SystemExit("error: --config: the file must define get_config()") from None
         if not isinstance(error.args[0], KeyError):
             raise
         raise SystemExit(f"error: --config has no field {error.args[0].args[0]}") from None
@@ -46,7 +51,9 @@ with config_errors():  # the fields among the flags are looked up at once
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder."
+    "data_dir",
+    None,
+    "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder and for mode=score.",
 )
 _MODEL = flags.DEFINE_string("model", "model.keras", "Every mode but train: the model's file in the workdir.")
 _INIT_FROM_OFFICIAL = flags.DEFINE_string(
@@ -91,6 +98,7 @@ def main(argv):
         "recalibrate": lambda: train.recalibrate(*run, _MODEL.value),
         "sample": lambda: train.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: train.draw_figures(*run, _MODEL.value, _SEED.value),
+        "score": lambda: train.score(*run, _MODEL.value),
     }
     try:
         modes[_MODE.value]()

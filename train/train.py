@@ -7,6 +7,8 @@ import inspect
 import itertools
 import json
 import math
+import os
+import pathlib
 import platform
 import sys
 
@@ -130,7 +132,8 @@ def finish(saved, test, validation, config, workdir):
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
     final.save(workdir / "model.keras")
     result = write_result(final, test, config, workdir, "model.keras")
-    write_pictures(final, workdir / "samples", "final")
+    with pictures.dispensable():
+        write_pictures(final, workdir / "samples", "final")
     accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
         f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim{accuracy} over {result['num_examples']} examples; "
@@ -283,6 +286,68 @@ def sample(config, workdir, data_dir=None, model_file="model.keras", num_samples
         print(f"wrote {folder / 'samples.npy'}")
 
 
+def score(config, workdir, data_dir, model_file="model.keras"):
+    """Writes the log-likelihood of each picture of a folder by the workdir's model: a line of scores.jsonl each.
+
+    ```none
+    {"file": "a/0001.png", "nats": -5917.2, "bits_per_dim": 2.779}
+    {"file": "a/0002.png", "error": "the picture must have shape (32, 32, 3); got (8, 8, 3)"}
+    ```
+
+    The pictures are taken as they are. One that cannot be scored gets a line that says why, and holds up no other.
+
+    Args:
+      config, workdir, model_file: as for `evaluate`; with `config.evaluation.num_draws` the importance-weighted bound.
+      data_dir: the folder; all pictures anywhere below it, by their paths from there, in order.
+
+    Returns:
+      The path of scores.jsonl, which is replaced as a whole.
+
+    Raises:
+      ValueError: where the workdir holds no model, or one that is not of images alone, or the folder no picture that it
+        can score. An older scores.jsonl then stays.
+    """
+    config, paths = check(config), data.pictures(data_dir)
+    if config.init_from_official and config.dataset != "folder":  # the folder would be taken for TFDS's
+        raise ValueError(f"dataset must be folder for mode=score of init_from_official; got {config.dataset!r}")
+    model, _ = load(config, workdir, model_file, None, data_dir)
+    if model.num_bins is None or model.context_size:
+        raise ValueError(f"model must be one of images without a context for mode=score; {model_file} is another")
+    path, scored, refused = workdir / "scores.jsonl", [], []
+    draft = path.with_name(path.name + ".tmp")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with draft.open("w") as file:
+        for line in score_lines(model, paths, data_dir, config.evaluation.batch_size, config.evaluation.num_draws):
+            file.write(json.dumps(line) + "\n")
+            (refused if "error" in line else scored).append(line)
+    if not scored:
+        draft.unlink()
+        first = refused[0]
+        raise ValueError(f"data_dir must hold pictures that fit the model; of {first['file']} {first['error']}")
+    os.replace(draft, path)
+    mean = sum(line["bits_per_dim"] for line in scored) / len(scored)
+    print(f"{len(scored)} pictures with {mean:.4f} bits/dim on average in {path}")
+    if refused:
+        logging.warning(f"{len(refused)} pictures could not be scored: their lines in {path} say why")
+    return path
+
+
+def score_lines(model, paths, folder, batch_size, num_draws):
+    """Yields the lines of `score`: dictionaries of file, nats and bits_per_dim, or of file and error."""
+    for start in range(0, len(paths), batch_size):
+        lines, images = [], []
+        for path in paths[start : start + batch_size]:
+            lines.append({"file": pathlib.Path(path).relative_to(folder).as_posix()})
+            try:
+                images.append(data.picture(path, model.event_shape, model.num_bins))
+            except ValueError as error:
+                lines[-1]["error"] = str(error)
+        nats = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []
+        for line, value in zip((line for line in lines if "error" not in line), nats, strict=True):
+            line.update(nats=float(value), bits_per_dim=float(-value / (math.prod(model.event_shape) * math.log(2))))
+        yield from lines
+
+
 def write_pictures(model, folder, name, num_samples=64, temperature=1.0, seed=0):
     """Writes the pictures of samples that fit the model: of any, and of each class.
 
@@ -335,7 +400,10 @@ def architecture(config):
         return getattr(architectures, config.architecture)
     module, _, name = config.architecture.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        flow = getattr(importlib.import_module(module), name)
+        if not (isinstance(flow, type) and issubclass(flow, rnvp.FlowModel)):
+            raise ValueError(f"{flow} is no FlowModel")
+        return flow
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(
             f"architecture must be one of {sorted(architectures.__all__)}, or the module.Class of your own; got "
@@ -424,7 +492,7 @@ def load(config, workdir, model_file, split, data_dir):
         examples = data.load(config, split or config.test_split, data_dir)
     if config.init_from_official:
         return new_model(config, examples), examples
-    model = keras.saving.load_model(path)
+    model = rnvp.load_model(path)
     arguments = model.get_config()
     there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
     there.update({name: arguments.get(name) for name in CONDITIONING})
@@ -479,14 +547,16 @@ def check(config):
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    amounts = {name: config[name] for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate")}
+    amounts = {name: config[name] for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate", "seed")}
     amounts.update({f"checkpoint.{name}": config.checkpoint[name] for name in ("steps", "minutes")})
     for name, value in amounts.items():
-        if value < 0:
+        if not 0 <= value < math.inf:
             raise ValueError(f"{name} must not be negative; got {value}")
-    for name in ("learning_rate", "decay_rate"):
-        if config[name] <= 0:
+    for name in ("learning_rate", "decay_rate", "clip_norm"):
+        if not 0 < config[name] < math.inf:
             raise ValueError(f"{name} must be positive; got {config[name]}")
+    if not 0 <= config.shift <= 1:
+        raise ValueError(f"shift must be a probability; got {config.shift}")
     for name in ("decay_start", "beta_2", "ema_momentum"):
         if not 0 <= config[name] < 1:
             raise ValueError(f"{name} must be in [0, 1); got {config[name]}")
@@ -513,7 +583,9 @@ def check_steps_per_execution(config, steps_per_epoch):
 
 
 def check_workdir(config, workdir):
-    """Raises a ValueError where the workdir holds the run of another config."""
+    """Raises a ValueError where the workdir is no folder, or holds the run of another config."""
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir must be a folder; got the file {workdir}")
     path = workdir / "config.json"
     if not path.exists():
         return

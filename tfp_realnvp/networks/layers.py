@@ -16,7 +16,11 @@ register = keras.saving.register_keras_serializable(package="tfp_realnvp")
 
 def draw_seed(seed=None):
     """`seed`, or where it is None one drawn from Python's generator, which `keras.utils.set_random_seed` sets."""
-    return random.randrange(2**31) if seed is None else seed
+    if seed is None:
+        return random.randrange(2**31)
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be None or an int from 0 to 2^63 - 1; got {seed!r}")
+    return int(seed)
 
 
 def spawn_seeds(seed, number):
