@@ -38,6 +38,7 @@ CASES = {
     "NICE": (rnvp.NICE, dict()),
     "NICE, vectors and contexts": (rnvp.NICE, dict(event_shape=(3,), context_size=2)),
     "SubpixelFlow": (rnvp.SubpixelFlow, dict(num_components=2)),
+    "SubpixelFlow, refined": (rnvp.SubpixelFlow, dict(refining_scales=1, refining_steps=1, refining_filters=2)),
     "SubpixelFlow, classes": (rnvp.SubpixelFlow, dict(num_classes=3)),
     "UvA": (rnvp.UvA, dict()),
     "UvA, contexts": (rnvp.UvA, dict(multi_scale=False, context_size=2)),

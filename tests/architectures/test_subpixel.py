@@ -101,6 +101,8 @@ def test_a_few_steps_learn_the_texture_of_an_image():
         (dict(event_shape=(3,)), r"event_shape must be \(height, width, channels\); got \(3,\)"),
         (dict(event_shape=(4, 6, 1)), r"divisible by 2\^num_scales = 4; got \(4, 6, 1\)"),
         (dict(num_components=0), "num_components must be a positive int; got 0"),
+        (dict(refining_steps=1, refining_scales=3), r"divisible by 2\^refining_scales = 8; got \(4, 4, 2\)"),
+        (dict(refining_steps=1, refining_filters=0), "refining_filters must be a positive int; got 0"),
         (dict(num_scales=0), "num_scales must be a positive int; got 0"),
     ],
     ids=str,

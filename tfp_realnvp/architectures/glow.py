@@ -91,14 +91,22 @@ class Glow(Architecture):
         check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
         if options.bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {options.bound!r}")
-        return _scale(options.event_shape, options, options.seed, networks)
+        return scales_of_steps(options.event_shape, options, options.seed, networks)
 
     def factor_outs(self):
         return [(Squeeze(), None)] * (self.options.num_scales - 1)
 
 
-def _scale(shape, options, seed, networks, scale=0):
-    """The recursion over the scales: a list of layers, data → latent."""
+def scales_of_steps(shape, options, seed, networks, scale=0):
+    """The recursion over the scales: a list of layers, data → latent.
+
+    Args:
+      shape: (height, width, channels) of what enters this scale.
+      options: the arguments of `Glow` in attributes.
+      seed: int or None.
+      networks: `Networks`.
+      scale: int, the number of this scale, up to `options.num_scales` − 1.
+    """
     height, width, channels = shape[0] // 2, shape[1] // 2, 4 * shape[2]
     squeezed, half = (height, width, channels), (height, width, channels // 2)
     here, below = spawn_seeds(seed, 2)
@@ -113,7 +121,7 @@ def _scale(shape, options, seed, networks, scale=0):
         return inside(Squeeze(), layers)
     prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
     layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_split_prior", prior, half)))
-    coarser = FactorOut(sequential(_scale(half, options, below, networks, scale + 1)))
+    coarser = FactorOut(sequential(scales_of_steps(half, options, below, networks, scale + 1)))
     return inside(Squeeze(), [*layers, coarser])
 
 

@@ -1,11 +1,13 @@
 """`SubpixelFlow`: an image from coarse to fine, a quarter of the pixels at a time, by mixtures of logistics."""
 
 import functools
+import types
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.glow import scales_of_steps
 from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, LogisticMixture, Squeeze
 from tfp_realnvp.bijectors.masks import Channel, Nothing
 from tfp_realnvp.networks import InterpolatingResNet
@@ -30,8 +32,11 @@ class SubpixelFlow(Architecture):
     distribution. Of colours, each channel depends on the ones before it, linearly, with coefficients that the network
     chooses.
 
-    A log-likelihood runs 3 · num_scales networks, all of them independent of one another; so does a sample, one after
-    the other. The latents are standard logistic.
+    Pixels at the same place of their blocks are independent given the ones before them, which those of images are not
+    quite. So the latents may pass a small Glow, which need not learn but what is left: with `refining_steps`.
+
+    A log-likelihood runs 3 · num_scales networks, and those of Glow's steps; so does a sample, one after the other. The
+    latents are standard logistic.
 
     Args:
       event_shape: (height, width, channels).
@@ -39,6 +44,8 @@ class SubpixelFlow(Architecture):
       filters: width of the networks.
       num_blocks: residual blocks a network.
       num_components: logistics a mixture.
+      refining_scales, refining_steps, refining_filters: the number of scales of the Glow behind, of its steps a scale
+        (0: there is none), and the width of its networks; see `Glow`.
       num_bins, alpha, dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
 
     Raises:
@@ -65,6 +72,9 @@ class SubpixelFlow(Architecture):
         filters=64,
         num_blocks=2,
         num_components=5,
+        refining_scales=2,
+        refining_steps=0,
+        refining_filters=64,
         num_bins="auto",
         alpha=None,
         dequantization="uniform",
@@ -83,7 +93,8 @@ class SubpixelFlow(Architecture):
             raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
         check_counts(options, "num_scales", "filters", "num_blocks", "num_components")
         check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
-        return _scale(options.event_shape, options, options.seed, networks)
+        layers = _scale(options.event_shape, options, options.seed, networks)
+        return [*layers, *_refinement(options, networks)]
 
     def factor_outs(self):
         return [(Squeeze(diagonal_first=True), self.event_shape[-1])] * self.options.num_scales
@@ -118,6 +129,25 @@ def _scale(shape, options, seed, networks, scale=0):
         layers.append(coupling if num_known == 3 else FactorOut(coupling, known + channels))
     coarser = FactorOut(sequential(_scale(half, options, below, networks, scale + 1)), channels)
     return inside(Squeeze(diagonal_first=True), [*layers, coarser])
+
+
+def _refinement(options, networks):
+    """Glow's steps over the latents."""
+    if not options.refining_steps:
+        return []
+    check_counts(options, "refining_scales", "refining_steps", "refining_filters")
+    check_divisible(options.event_shape, 2**options.refining_scales, "2^refining_scales")
+    first = options.num_scales + 1  # after the scales of the pixels and what they leave
+    glow = types.SimpleNamespace(
+        num_scales=first + options.refining_scales,
+        steps_per_scale=options.refining_steps,
+        filters=options.refining_filters,
+        use_affine=True,
+        bound="tanh",
+        factorized=True,
+    )
+    (seed,) = spawn_seeds(options.seed, 5)[4:]
+    return scales_of_steps(options.event_shape, glow, seed, networks, first)
 
 
 def residual_mixture(params, channels, num_components, unit):
