@@ -8,13 +8,16 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
+from tfp_realnvp.architectures import subpixel
 from tfp_realnvp.bijectors import (
     ActNorm,
     BatchNormalization,
+    ChannelAutoregressive,
     Coupling,
     FactorOut,
     FusedBijector,
     Invertible1x1Convolution,
+    LogisticMixture,
     Logit,
     Squeeze,
     additive,
@@ -150,6 +153,22 @@ def spline(params):
     )
 
 
+def logistic_mixture(dtype):
+    """Of three entries with four components each."""
+    rng = np.random.default_rng(3)
+    return LogisticMixture(*(tf.constant(rng.standard_normal([3, 4]), dtype) for _ in range(3)))
+
+
+def mixture_parameters(kept):
+    """A conditioner that is a plain function, of images with two channels kept and two changed: 15 numbers a pixel."""
+    return 0.5 * tf.sin(kept[..., :1] + 2 * kept[..., 1:] + tf.range(15, dtype=kept.dtype))
+
+
+def residual_mixture(params):
+    """The map of a pixel of two channels, of two logistics each."""
+    return subpixel.residual_mixture(params, channels=2, num_components=2, unit=0.5)
+
+
 def factor_out_two_deep(dtype):
     """A flow of images of size 4×4 in which a quarter of the entries reaches the innermost coupling."""
     innermost = tfb.Chain([tfb.Invert(Squeeze()), FactorOut(channel_coupling(dtype, channels=8, seed=1)), Squeeze()])
@@ -179,6 +198,12 @@ BIJECTORS = {
     "vector": lambda dtype: (Coupling(np.array([1, 0, 1]), mlp(3, 6, dtype)), (3,)),
     "split": lambda dtype: (Coupling(Split([1, 0, 0, 1, 0]), mlp(2, 6, dtype)), (5,)),
     "spline": lambda dtype: (Coupling([1, 0, 0, 1], spline_parameters, spline), (4,)),
+    "logistic_mixture": lambda dtype: (logistic_mixture(dtype), (3,)),
+    "channel_autoregressive": lambda dtype: (ChannelAutoregressive(tf.constant([0.7, -0.3, 1.1], dtype)), (3,)),
+    "channel_quarter": lambda dtype: (
+        Coupling(Channel(num_first=2), mixture_parameters, residual_mixture),
+        (2, 3, 4),
+    ),
     "nothing": lambda dtype: (prior((2, 4, 3), dtype), (2, 4, 3)),
     "nothing_vector": lambda dtype: (prior((3,), dtype), (3,)),
     "act_norm": lambda dtype: (act_norm((2, 4, 3), dtype), (2, 4, 3)),
@@ -232,6 +257,10 @@ BIJECTORS = {
         (4, 4, 1),
     ),
     "nice": lambda dtype: (flow(rnvp.NICE, (4,), dtype, hidden_units=[8]), (4,)),
+    "subpixel_flow": lambda dtype: (
+        flow(rnvp.SubpixelFlow, (4, 4, 2), dtype, num_scales=2, filters=4, num_blocks=1, num_bins=None),
+        (4, 4, 2),
+    ),
     "uva": lambda dtype: (
         flow(rnvp.UvA, (4, 4, 1), dtype, multi_scale=True, filters=2, num_blocks=1, num_bins=None),
         (4, 4, 1),

@@ -1,8 +1,9 @@
 """Real NVP and normalizing flows for TensorFlow Probability and Keras."""
 
 from tfp_realnvp import architectures, bijectors, dequantization, evaluation, networks, optimizers
-from tfp_realnvp.architectures import NICE, Glow, RealNVP, UvA, VectorRealNVP
+from tfp_realnvp.architectures import NICE, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
 from tfp_realnvp.model import FlowModel
+from tfp_realnvp.saving import load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -10,12 +11,14 @@ __all__ = [
     "FlowModel",
     "Glow",
     "RealNVP",
+    "SubpixelFlow",
     "UvA",
     "VectorRealNVP",
     "architectures",
     "bijectors",
     "dequantization",
     "evaluation",
+    "load_model",
     "networks",
     "optimizers",
 ]

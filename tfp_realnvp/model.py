@@ -15,13 +15,15 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
+from tfp_realnvp import export
 from tfp_realnvp.bijectors import FusedBijector
 from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
-from tfp_realnvp.optimizers import Adam
+from tfp_realnvp.optimizers import Adam, ClipsGlobally
 from tfp_realnvp.progress import Progress
+from tfp_realnvp.replicas import num_replicas, share, sum_over_replicas, take_from_the_first_replica
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -167,6 +169,13 @@ class FlowModel(keras.Model):
         return tf.int64 if self.num_classes else tf.as_dtype(self.variable_dtype)
 
     @property
+    def _data_dtype(self):
+        """Of the images or vectors that are drawn."""
+        if self.num_bins is None:
+            return self._event_dtype
+        return tf.uint8 if self.num_bins <= 256 else tf.uint16
+
+    @property
     def bijector(self):
         """The `tfb.Bijector` of the flow, forward: latent → data; of a flow without a context."""
         return getattr(self.distribution, "bijector", tfb.Identity())
@@ -221,7 +230,8 @@ class FlowModel(keras.Model):
             flow's own.
 
         Raises:
-          ValueError: for a `loss` or `metrics`.
+          ValueError: for a `loss` or `metrics`; under a strategy of several replicas for an optimizer that clips before
+            it sums their gradients, see `optimizers.ClipsGlobally`.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -229,6 +239,7 @@ class FlowModel(keras.Model):
         if optimizer is None:
             optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
         super().compile(optimizer=optimizer, **kwargs)
+        self._check_clipping()
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)
 
@@ -276,6 +287,7 @@ class FlowModel(keras.Model):
             x, context = self._unpack((x, y))
             with self.distribute_strategy.scope(), initializing(), _value_errors():
                 self(x, context)
+                take_from_the_first_replica(self.weights)
 
     @property
     def needs_initialization(self):
@@ -292,6 +304,8 @@ class FlowModel(keras.Model):
             batch = next(iter(x.take(1)), None)
         elif isinstance(x, keras.utils.PyDataset):
             batch = x[0]
+        elif isinstance(x, tf.distribute.DistributedDataset):
+            raise ValueError("x must be a global data set for a flow with ActNorm that initialize() has not set yet")
         else:
             events, context = self._unpack(batch)
             chosen = np.random.default_rng(self.seed).permutation(len(events))[:batch_size]
@@ -302,39 +316,49 @@ class FlowModel(keras.Model):
         return x
 
     def train_step(self, data):
-        x, context = self._unpack(data)
-        averages = [tf.identity(weight.value) for weight in self.non_trainable_weights]
-        with tf.GradientTape() as tape:
-            nats = -self(x, context, training=True)
-            loss = tf.reduce_mean(nats) + tf.add_n([tf.cast(penalty, nats.dtype) for penalty in self.losses] or [0.0])
-            # Keras sums the gradients of the replicas.
-            loss = self.optimizer.scale_loss(loss) / tf.distribute.get_strategy().num_replicas_in_sync
-        own = {id(weight.value) for weight in self.weights}
-        self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
-        gradients = tape.gradient(loss, self.trainable_variables)
-        if_finite(loss, gradients, self._learn, self._skip, gradients, nats, averages)
-        return self.get_metrics_result()
+        averages = [tf.identity(weight.value) for weight in self._averages]
+        with share(*self._unpack(data)) as (size, x, context):
+            with tf.GradientTape() as tape:
+                nats = -self(x, context, training=True)[:size]
+                mean, count = _mean_over_replicas(nats)
+                # This replica's part of the loss: the gradients of the replicas are summed.
+                loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype)
+                loss += sum(tf.cast(penalty, nats.dtype) for penalty in self.losses) / num_replicas()
+                loss = self.optimizer.scale_loss(loss)
+            own = {id(weight.value) for weight in self.weights}
+            self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
+            gradients = tape.gradient(loss, self.trainable_variables)
+        if_finite(loss, gradients, self._learn, self._skip, gradients, mean, count, averages)
+        return self._logs()
 
-    def _learn(self, gradients, nats, averages):
+    def _learn(self, gradients, mean, count, averages):
         """Ends a step."""
         del averages
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self._nats.learned(nats)
+        self._nats.learned(mean, count)
 
-    def _skip(self, gradients, nats, averages):
+    def _skip(self, gradients, mean, count, averages):
         """Ends a step whose loss or gradient is not finite: nothing is changed but the counts."""
-        del gradients, nats
-        for weight, average in zip(self.non_trainable_weights, averages, strict=True):
+        del gradients, mean, count
+        for weight, average in zip(self._averages, averages, strict=True):
             weight.assign(average)
         self.optimizer.variables[0].assign_add(1)
         self._nats.skip()
 
+    @property
+    def _averages(self):
+        """What a training step changes beside the trainable weights: it takes the replicas together."""
+        return [weight for weight in self.non_trainable_weights if weight.aggregation != "none"]
+
     def test_step(self, data):
-        self._nats.update_state(-self(*self._unpack(data), training=False))
-        return self.get_metrics_result()
+        with share(*self._unpack(data)) as (size, x, context):
+            mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
+        self._nats.update_state(mean, sample_weight=count)
+        return self._logs()
 
     def predict_step(self, data):
-        return self.log_likelihood(*self._unpack(data))
+        with share(*self._unpack(data)) as (size, x, context):
+            return self.log_likelihood(x, context)[:size]
 
     @property
     def progress(self):
@@ -349,6 +373,16 @@ class FlowModel(keras.Model):
         nats = self._nats.result()
         return {"loss": nats, "bits_per_dim": nats / (math.prod(self._event_shape) * math.log(2))}
 
+    def _logs(self):
+        logs = self.get_metrics_result()
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras takes the mean over the workers along an axis that there has to be.
+            logs = {name: value[tf.newaxis] for name, value in logs.items()}
+        return logs
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: there is nothing left to build, and Keras would read a batch, so that the data are shuffled anew."""
+
     # Keras's methods, with the data checked before any work is done.
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
@@ -357,7 +391,8 @@ class FlowModel(keras.Model):
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
             `tf.data.Dataset` of batches of them or of `(x, y)`, or either as TFDS dictionaries holding "image" and,
-            for a class-conditional flow, "label". Of vectors also a pandas DataFrame.
+            for a class-conditional flow, "label". Of vectors also a pandas DataFrame. Under a distribution strategy
+            the batches are the global ones; or what the strategy has made a distributed data set of.
           y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
           validation_data: as `x`, or a tuple that begins with it.
           **kwargs: as for `keras.Model.fit`.
@@ -366,6 +401,7 @@ class FlowModel(keras.Model):
           ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, no data, or labels or
             contexts that are missing or wrong.
         """
+        _check_batch_size(kwargs)
         self._check_data("x", x, y)
         if validation_data is not None:
             self._check_data("validation_data", validation_data)
@@ -382,16 +418,18 @@ class FlowModel(keras.Model):
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Keras's `evaluate`: {"loss": nats, "bits_per_dim": ...} with `return_dict=True`; data as for `fit`."""
+        _check_batch_size(kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):
             self._check_data("x", x, y)
         with _value_errors():
             logs = super().evaluate(_array(x), _array(y), **kwargs)
-        if not int(self._nats.count):
+        if not self._nats.count.numpy():
             raise ValueError("x must not be empty; got a data set without batches")
         return logs
 
     def predict(self, x, y=None, **kwargs):
         """Keras's `predict`: the log-likelihood in nats of each image or vector, [N]; data as for `fit`."""
+        _check_batch_size(kwargs)
         self._check_data("x", x, y)
         with _value_errors():
             return super().predict(_array(x) if y is None else (_array(x), _array(y)), **kwargs)
@@ -414,6 +452,7 @@ class FlowModel(keras.Model):
         Yields:
           `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.
         """
+        check_positive(batch_size=batch_size)
         self._check_data("data", data)
         if not isinstance(data, tf.data.Dataset):
             x, context = self._unpack(data)
@@ -491,30 +530,40 @@ class FlowModel(keras.Model):
           Array of shape [num_samples] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for a `num_samples` below 1, a `temperature` below 0, an `image_size` the flow cannot draw, or
-            `labels` or a `context` that do not fit it.
+          ValueError: for a `num_samples` below 1, a `temperature` below 0, or so high that the flow overflows, an
+            `image_size` the flow cannot draw, or `labels` or a `context` that do not fit it.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
         if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
             raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
-        if not (np.isfinite(temperature) and temperature >= 0):
+        if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
         seed, contexts = draw_seed(seed), []
         if self.num_classes and labels is None:
             labels = np.random.default_rng(seed).integers(self.num_classes, size=num_samples)
         if self.context_size or labels is not None or context is not None:
             contexts = [self._repeated_context(labels, context, num_samples)]
-        base = getattr(self._flow(*contexts or [None]), "distribution", self._distribution)
+        base = self._base(*contexts)
         if image_size is not None:
             if not self.is_convolutional:
                 raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
             base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
-        z = base.sample([] if contexts else num_samples, seed=tf.constant([seed, 0]))
-        if temperature != 1:
-            mean = base.mean()
-            z = mean + temperature * (z - mean)
+        z = self._draw(base, num_samples, temperature, seed)
         return _in_batches(self._decode, batch_size, z, *contexts)
+
+    def _base(self, context=None):
+        """The distribution of a latent, or with contexts of one latent each."""
+        return getattr(self._flow(context), "distribution", self._distribution)
+
+    def _draw(self, base, num_samples, temperature, seed):
+        """The latents of samples."""
+        seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] where it is not a large one
+        z = base.sample([] if self.context_size else num_samples, seed=seed)
+        if not tf.is_tensor(temperature) and temperature == 1:  # also where the base has no mean
+            return z
+        mean = base.mean()
+        return mean + temperature * (z - mean)
 
     def _repeated_context(self, labels, context, num_samples):
         """The checked labels or contexts of `num_samples` samples, as an array."""
@@ -559,7 +608,7 @@ class FlowModel(keras.Model):
           Array of shape [N] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
 
         Raises:
-          ValueError: for another shape of `z`, or NaN.
+          ValueError: for another shape of `z`, or NaN, or latents so far from 0 that the flow overflows.
         """
         z = self._check_latents(z)
         return _in_batches(self._decode, batch_size, z, *self._contexts(context, len(z)))
@@ -572,10 +621,11 @@ class FlowModel(keras.Model):
     @tf.function(reduce_retracing=True)
     def _decode(self, z, context=None):
         x = self._flow(context).bijector.forward(z)
+        # As a pixel level a NaN would look like any other.
+        x = tf.debugging.assert_all_finite(x, "z must be closer to 0, or the temperature lower: the flow overflows")
         if self.num_bins is None:
             return x
-        levels = tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1)
-        return tf.cast(levels, tf.uint8 if self.num_bins <= 256 else tf.uint16)
+        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self._data_dtype)
 
     # Saving.
 
@@ -591,6 +641,31 @@ class FlowModel(keras.Model):
         finally:
             draft.unlink(missing_ok=True)
 
+    def export(self, filepath):
+        """Writes the flow as a SavedModel, for processes that have TensorFlow and nothing else, such as TF Serving.
+
+        Its signatures take batches of any size and answer what the methods of the same names do; `serving_default` is
+        `log_prob`. Images are uint8 (uint16 of more than 256 levels), and where the events are vectors they are called
+        `vectors`. Of a conditional flow every signature takes its `labels`, int64 [N], or `context`, [N, context_size],
+        as well; `sample` one for each sample, or one for them all.
+
+        | signature  | inputs                                 | outputs                                              |
+        |------------|----------------------------------------|------------------------------------------------------|
+        | `log_prob` | `images` [N] + event_shape             | `nats` [N], of `predict`; `bits_per_dim` [N]         |
+        | `encode`   | `images`                               | `latents` [N] + event_shape                          |
+        | `decode`   | `latents`                              | `images`                                             |
+        | `sample`   | `num_samples`, `temperature`, `seed`   | `images`, of `sample`                                |
+
+        Args:
+          filepath: the folder, new or empty; it is there as a whole or not at all.
+
+        Raises:
+          ValueError: for a folder that holds something, or a flow that is no `tfd.TransformedDistribution`.
+
+        Example: `model.export("flow/1"); tf.saved_model.load("flow/1").signatures["log_prob"](images=images)["nats"]`
+        """
+        export.write(self, filepath)
+
     def get_compile_config(self):
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)} if self.compiled else None
 
@@ -604,6 +679,16 @@ class FlowModel(keras.Model):
         )
 
     # Checks.
+
+    def _check_clipping(self):
+        clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self.optimizer, name, None)]
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if clips and replicas > 1 and not isinstance(self.optimizer, ClipsGlobally):
+            raise ValueError(
+                f"optimizer must not have {clips[0]} under a strategy of {replicas} replicas, each of whose gradients "
+                f"Keras clips alone; got a {type(self.optimizer).__name__}. Take rnvp.optimizers.Adam, or make yours a "
+                "subclass of rnvp.optimizers.ClipsGlobally as well"
+            )
 
     def _refuse_untrained(self, variables):
         if variables:
@@ -655,7 +740,7 @@ class FlowModel(keras.Model):
         """What can be known of the data before they are read: shapes, and, of arrays, the values too."""
         if isinstance(data, tf.data.Dataset):
             return self._check_dataset(argument, data)
-        if isinstance(data, types.GeneratorType | keras.utils.PyDataset):
+        if isinstance(data, types.GeneratorType | keras.utils.PyDataset | tf.distribute.DistributedDataset):
             return  # checked batch by batch
         data, context = self._unpack(data if isinstance(data, tuple) else (data, context))
         self._check_array(argument, data)
@@ -668,11 +753,13 @@ class FlowModel(keras.Model):
         return data
 
     def _check_array(self, argument, data):
-        if tuple(data.shape[1:]) != self._event_shape:
-            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {tuple(data.shape)}")
-        if not data.shape[0]:
-            raise ValueError(f"{argument} must not be empty; got shape {tuple(data.shape)}")
         values = np.asarray(data)
+        if values.dtype.kind not in "biuf" and values.dtype.name != "bfloat16":
+            raise ValueError(f"{argument} must hold numbers; got {values.dtype} such as {values.ravel()[:1]}")
+        if values.shape[1:] != self._event_shape or not values.ndim:
+            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {values.shape}")
+        if not values.size:
+            raise ValueError(f"{argument} must not be empty; got shape {values.shape}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"{argument} must be finite; got NaN or infinity")
         if self.num_bins is None or (values.dtype == np.uint8 and self.num_bins >= 256):
@@ -707,7 +794,9 @@ class FlowModel(keras.Model):
         shape = () if self.num_classes else (self.context_size,)
         if values.shape[1:] != shape or not values.ndim:
             raise ValueError(f"{argument} must have shape [N] + {shape}; got {values.shape}")
-        if self.num_classes and (values.dtype.kind not in "ui" or values.min() < 0 or values.max() >= self.num_classes):
+        if values.dtype.kind not in ("ui" if self.num_classes else "buif"):
+            raise ValueError(f"{argument} must hold the {self._contexts_are}; got {values.dtype}")
+        if self.num_classes and values.size and (values.min() < 0 or values.max() >= self.num_classes):
             raise ValueError(
                 f"{argument} must hold the {self._contexts_are}; got {values.dtype} from {values.min()} to "
                 f"{values.max()}"
@@ -728,9 +817,18 @@ class FlowModel(keras.Model):
         z = np.asarray(z)
         if tuple(z.shape[1:]) != self._event_shape:
             raise ValueError(f"z must have shape [N] + {self._event_shape}; got {tuple(z.shape)}")
+        if not z.size or z.dtype.kind not in "iuf":
+            raise ValueError(f"z must hold numbers, and not be empty; got {z.dtype} of shape {z.shape}")
         if np.isnan(z).any():
             raise ValueError("z must not hold NaN")
         return z.astype(self._event_dtype.as_numpy_dtype)
+
+
+def _mean_over_replicas(nats):
+    """The mean over the global batch, in double precision, and the number of its examples."""
+    nats = tf.cast(nats, tf.float64)
+    total, count = sum_over_replicas([tf.reduce_sum(nats), tf.cast(tf.size(nats), tf.float64)])
+    return total / count, count
 
 
 def find_networks(distribution):
@@ -796,9 +894,17 @@ def _array(data):
     return np.asarray(data) if isinstance(data, list) else data
 
 
+def _check_batch_size(arguments):
+    """That of Keras's methods, which take None for 32, and 0 as well."""
+    if arguments.get("batch_size") is not None:
+        check_positive(batch_size=arguments["batch_size"])
+
+
 def _in_batches(function, batch_size, *arrays):
+    check_positive(batch_size=batch_size)
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
-    return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
+    with _value_errors():
+        return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
 
 
 @contextlib.contextmanager
@@ -807,7 +913,7 @@ def _value_errors():
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        message = re.search(r"[xy] must .*?(?=\]|$|\n| : Tensor)", error.message)
+        message = re.search(r"[xyz] must .*?(?=\]|$|\n| : Tensor)", error.message)
         if message is None:
             raise
         raise ValueError(message.group()) from None

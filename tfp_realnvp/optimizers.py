@@ -5,14 +5,33 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.networks.layers import register
+from tfp_realnvp.replicas import sum_over_replicas
+
+
+class ClipsGlobally:
+    """For a Keras optimizer under a distribution strategy: clips the gradient of the global batch.
+
+    Keras clips the gradient of each replica's share of the batch and then sums; this sums first, so that training is
+    what it is on one device. Without a strategy it changes nothing.
+
+    Example: `class SGD(ClipsGlobally, keras.optimizers.SGD): pass`
+    """
+
+    def _clip_gradients(self, grads):
+        present = iter(sum_over_replicas([grad for grad in grads if grad is not None]))
+        return super()._clip_gradients([None if grad is None else next(present) for grad in grads])
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # they are summed already
 
 
 @register
-class Adam(keras.optimizers.Adam):
+class Adam(ClipsGlobally, keras.optimizers.Adam):
     """Keras's Adam, the same update from TensorFlow's fused operation.
 
     Keras traces about thirty operations a variable; a flow has hundreds of variables, and most of the time to its
-    first step went into them. Arguments, checkpoints and EMA are those of `keras.optimizers.Adam`.
+    first step went into them. Arguments, checkpoints and EMA are those of `keras.optimizers.Adam`; under a distribution
+    strategy it clips the gradient of the global batch.
 
     Raises:
       ValueError: for `amsgrad=True`, which the fused operation does not have.

@@ -9,33 +9,37 @@ from tfp_realnvp.networks.layers import register
 class Progress(keras.metrics.Mean):
     """The mean loss of an epoch's examples so far, NaN without any; and the steps that were skipped, over all epochs.
 
-    It is in a saved model too, so that the epoch can be gone on with.
+    It is in a saved model too, so that the epoch can be gone on with. Under a distribution strategy every replica is
+    told of the global batch, and keeps the same numbers.
 
     Attributes:
       skipped: `keras.Variable`, how many steps had a loss or gradient that was not finite.
       skipped_in_a_row: `keras.Variable`, how many of them were the last ones.
 
-    Example: `progress.learned(nats); progress.result()`
+    Example: `progress.learned(mean, count); progress.result()`
     """
 
     def __init__(self, name="loss", dtype="float64"):
         super().__init__(name, dtype)
-        options = dict(shape=(), initializer="zeros", dtype="int64", aggregation="only_first_replica")
+        options = dict(shape=(), initializer="zeros", dtype="int64")
         self.skipped = self.add_variable(name="skipped", **options)
         self.skipped_in_a_row = self.add_variable(name="skipped_in_a_row", **options)
 
     def result(self):
         return self.total / self.count
 
-    def learned(self, nats):
-        """Notes a step of training, by the loss of each example."""
-        self.update_state(nats)
+    def learned(self, mean, count):
+        """Notes a step of training, by the mean loss of its examples and their number."""
+        self.update_state(mean, sample_weight=count)
         self.skipped_in_a_row.assign(0)
 
     def skip(self):
         """Notes a step that was skipped."""
         self.skipped.assign_add(1)
         self.skipped_in_a_row.assign_add(1)
+
+    def add_variable(self, shape, initializer, dtype=None, aggregation="only_first_replica", name=None):
+        return super().add_variable(shape, initializer, dtype, aggregation, name)
 
     def save_own_variables(self, store):
         for variable in self.variables:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from train import pictures
+from train.checkpoints import step_of
 from train.workdir import write_text
 
 
@@ -43,12 +44,12 @@ class SkippedSteps(keras.callbacks.Callback):
         self._limit = limit
 
     def on_train_batch_end(self, batch, logs=None):
-        progress, step = self.model.progress, self.model.optimizer.iterations
+        progress = self.model.progress
         logs["skipped"] = int(progress.skipped.numpy())
         if int(progress.skipped_in_a_row.numpy()) >= self._limit:
             raise ValueError(
                 f"the loss or its gradient is not finite at {self._limit} steps in a row, the last of them step "
-                f"{int(step.numpy())}. They were skipped, and the last good checkpoint is kept. Try a smaller "
+                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. Try a smaller "
                 "learning_rate, more warmup_steps, or a smaller clip_norm"
             )
 
@@ -66,8 +67,8 @@ class MetricsFile(keras.callbacks.Callback):
         write_text(path, "".join(lines))
 
     def on_epoch_end(self, epoch, logs=None):
-        optimizer = self.model.optimizer
-        line = {"epoch": epoch + 1, "step": int(optimizer.iterations), "learning_rate": float(optimizer.learning_rate)}
+        rate = float(self.model.optimizer.learning_rate)
+        line = {"epoch": epoch + 1, "step": step_of(self.model), "learning_rate": rate}
         line.update({name: value if isinstance(value, int) else float(value) for name, value in logs.items()})
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -84,7 +85,9 @@ class SamplePictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every and epoch + 1 < self._epochs:
             return
-        pixels = pictures.of_samples(self.model)
+        pixels = None
+        with pictures.dispensable():
+            pixels = pictures.of_samples(self.model)
         if pixels is None:
             return
         pictures.save(pixels, self._folder / f"epoch_{epoch + 1:04d}.png")

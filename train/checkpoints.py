@@ -82,7 +82,8 @@ class Saving(keras.callbacks.Callback):
       steps_per_epoch: int, as for `fit`.
       steps: int, the most steps between two checkpoints; 0 for any number.
       minutes: float, the most minutes between two, then at the next step; 0 for any number.
-      termination: `threading.Event`: once it is set, the next step or epoch is saved and the last.
+      termination: `threading.Event`: once it is set, the next step or epoch is saved and the last. It is asked after
+        every step.
 
     Raises:
       SystemExit: with the code 0, after the checkpoint that `termination` asks for.
@@ -110,18 +111,19 @@ class Saving(keras.callbacks.Callback):
             self.model.stop_training = batch + 1 < self._steps_per_epoch  # the end of an epoch entered in the middle
             return
         is_due = step - self._last_step >= self._steps or time.monotonic() - self._last_time >= self._seconds
-        if is_due or self._termination.is_set():
-            self._save()
+        is_terminated = self._termination.is_set()
+        if is_due or is_terminated:
+            self._save(is_terminated)
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.stop_training = False
-        self._save(is_last=epoch + 1 == self.params["epochs"])
+        self._save(self._termination.is_set(), is_last=epoch + 1 == self.params["epochs"])
 
-    def _save(self, is_last=False):
+    def _save(self, is_terminated, is_last=False):
         if is_last or not int(self.model.progress.skipped_in_a_row.numpy()):
             self._checkpoints.save(self.model)
             self._note()
-        if self._termination.is_set():
+        if is_terminated:
             print(f"terminated; saved is step {self._last_step}: the same command goes on from there")
             raise SystemExit(0)
 

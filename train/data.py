@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -73,7 +74,7 @@ def load(config, split, data_dir=None):
     return examples
 
 
-def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift=0.0):
+def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift=0.0, input_context=None):
     """An endless stream of shuffled batches that can be entered at any step.
 
     Args:
@@ -83,10 +84,12 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
       start_step: how many batches to leave out at the beginning.
       flip: whether to mirror each image left to right with probability ½.
       shift: the probability of moving an image by up to a pixel in each direction; what is uncovered is 0.
+      input_context: `tf.distribute.InputContext` of a worker, which then gets its share of each batch, in as many equal
+        parts as it has replicas.
 
     Returns:
       `tf.data.Dataset` of tensors [batch_size] + event_shape, or of tuples of them and their contexts; images that are
-      larger are cropped at random.
+      larger are cropped at random. Of a worker of the batches of its replicas.
 
     Raises:
       ValueError: for `flip` or `shift` with vectors.
@@ -106,6 +109,9 @@ def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift
     for _ in range(passes):
         iter(single)  # takes the seed of a pass, and reads nothing
     single = single.repeat().skip(examples_of_pass).enumerate(start_step * batch_size)
+    if input_context is not None:
+        single = single.shard(input_context.num_input_pipelines, input_context.input_pipeline_id)
+        batch_size = input_context.get_per_replica_batch_size(batch_size)
 
     def augmented(number, image):
         if _is_cropped(examples):
@@ -140,7 +146,9 @@ def evaluation_batches(examples, batch_size):
     if _is_cropped(examples):
         middle = lambda image: _middle(image, *examples.event_shape[:2])
         single = single.map(lambda *example: _with_event(middle, example), tf.data.AUTOTUNE)
-    return single.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()  # workers share the examples out, each counted once, whatever files they come from
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return single.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def steps_per_pass(examples, batch_size):
@@ -186,13 +194,11 @@ def _instructions(name, split, sizes):
 
 def _folder(config, split, data_dir):
     """Pictures below `data_dir`'s train/ and test/, resized; without these two a tenth of all is held out as test."""
-    root = pathlib.Path(data_dir or "")
-    if not data_dir or not root.is_dir():
-        raise ValueError(f"data_dir must be the folder of the pictures for dataset=folder; got {data_dir!r}")
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        train, test = (_pictures(root / name) for name in ("train", "test"))
+    parts = [pathlib.Path(data_dir or "") / name for name in ("train", "test")]
+    if data_dir and all(part.is_dir() for part in parts):
+        train, test = map(pictures, parts)
     else:
-        every = _pictures(root)
+        every = pictures(data_dir)
         train, test = np.split(every, [len(every) - len(every) // 10])
 
     def read(path):
@@ -205,13 +211,40 @@ def _folder(config, split, data_dir):
     return dataclasses.replace(examples, dataset=images, event_shape=tuple(images.element_spec.shape))
 
 
-def _pictures(folder):
-    """The paths of the pictures anywhere below a folder, in order."""
+def pictures(folder):
+    """The paths of the pictures anywhere below a folder: an array of strings, in order.
+
+    Raises:
+      ValueError: where there is no such folder, or no picture in it.
+    """
+    if not folder or not pathlib.Path(folder).is_dir():
+        raise ValueError(f"data_dir must be the folder of the pictures; got {folder!r}")
     suffixes = {".jpeg", ".jpg", ".png", ".bmp", ".gif"}
-    paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    paths = sorted(str(path) for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in suffixes)
     if not paths:
         raise ValueError(f"data_dir must hold pictures (jpeg, png, bmp or gif); there is none in {str(folder)!r}")
     return np.array(paths)
+
+
+def picture(path, event_shape, num_bins):
+    """The pixel levels of a picture as it is, gray or in colors as the shape says.
+
+    Returns:
+      uint8 array of shape `event_shape`.
+
+    Raises:
+      ValueError: for a file that is no picture, another size, or levels of `num_bins` and more.
+    """
+    try:
+        image = tf.io.decode_image(tf.io.read_file(path), event_shape[-1], expand_animations=False).numpy()
+    except tf.errors.OpError as error:
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
+        raise ValueError(f"the picture cannot be read: {reason}") from error
+    if image.shape != event_shape:
+        raise ValueError(f"the picture must have shape {event_shape}; got {image.shape}")
+    if image.max() >= num_bins:
+        raise ValueError(f"the picture must have levels from 0 to {num_bins - 1}; got {image.max()}")
+    return image
 
 
 def _tfds(config, split, data_dir):

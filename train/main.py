@@ -6,6 +6,7 @@
   python -m train.main --mode=recalibrate                       its batch norms' moments anew, as another model file
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
+  python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
 
 Every field of a config is a flag as well: --config.batch_size=32 --config.model.filters=64. A run that was stopped goes
 on where its last checkpoint was when the same command is given again. The workdir holds config.json, checkpoints/,
@@ -22,7 +23,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
-MODES = ("train", "evaluate", "recalibrate", "sample", "figures")
+MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score")
+STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
 @contextlib.contextmanager
@@ -32,7 +34,11 @@ def config_errors():
         yield
     except OSError as error:
         raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+    except SyntaxError as error:
+        raise SystemExit(f"error: --config: {error}") from None
     except AttributeError as error:
+        if error.name == "get_config":
+            raise SystemExit("error: --config: the file must define get_config()") from None
         if not isinstance(error.args[0], KeyError):
             raise
         raise SystemExit(f"error: --config has no field {error.args[0].args[0]}") from None
@@ -45,7 +51,9 @@ with config_errors():  # the fields among the flags are looked up at once
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder."
+    "data_dir",
+    None,
+    "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder and for mode=score.",
 )
 _MODEL = flags.DEFINE_string("model", "model.keras", "Every mode but train: the model's file in the workdir.")
 _INIT_FROM_OFFICIAL = flags.DEFINE_string(
@@ -58,6 +66,13 @@ _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
 )
 _TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "mode=sample: spread of the latents.", lower_bound=0.0)
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    STRATEGIES,
+    "mode=train: where it computes. auto: multi_worker where there is TF_CONFIG, tpu or mirrored where a TPU or "
+    "several GPUs are found, otherwise none: one device.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
 
 
@@ -66,7 +81,10 @@ def main(argv):
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
-    from train import train  # TensorFlow takes seconds to import: not before the flags are known to be right
+    from train import (
+        strategies,
+        train,
+    )  # TensorFlow takes seconds to import: not before the flags are known to be right
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem)
@@ -75,11 +93,12 @@ def main(argv):
         config.init_from_official = _INIT_FROM_OFFICIAL.value
     run = (config, workdir, _DATA_DIR.value)
     modes = {
-        "train": lambda: train.train_and_evaluate(*run),
+        "train": lambda: train.train_and_evaluate(*run, getattr(strategies, _STRATEGY.value)()),
         "evaluate": lambda: train.evaluate(*run, _MODEL.value),
         "recalibrate": lambda: train.recalibrate(*run, _MODEL.value),
         "sample": lambda: train.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: train.draw_figures(*run, _MODEL.value, _SEED.value),
+        "score": lambda: train.score(*run, _MODEL.value),
     }
     try:
         modes[_MODE.value]()

@@ -1,10 +1,12 @@
 """Pictures of what a flow has learned."""
 
+import contextlib
 import dataclasses
 import math
 import textwrap
 
 import numpy as np
+from absl import logging
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -165,6 +167,15 @@ def of_classes(model, num_samples=10, temperature=1.0, seed=0):
         return None
     labels = np.repeat(np.arange(model.num_classes), num_samples)
     return image_grid(model.sample(len(labels), temperature, seed, labels=labels), model.num_bins, columns=num_samples)
+
+
+@contextlib.contextmanager
+def dispensable():
+    """Warns where a flow overflows at its own samples: a training run goes on without the picture."""
+    try:
+        yield
+    except ValueError as error:
+        logging.warning(f"there is no picture of samples: {error}")
 
 
 def save(pixels, path):

@@ -1,11 +1,14 @@
 """What the program does: training, evaluation, recalibration, samples and figures of a config in a workdir."""
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
 import itertools
 import json
 import math
+import os
+import pathlib
 import platform
 import sys
 
@@ -16,7 +19,7 @@ from absl import logging
 import tfp_realnvp as rnvp
 from tfp_realnvp import architectures
 from tfp_realnvp.architectures import official_checkpoint
-from train import callbacks, checkpoints, data, figures, pictures
+from train import callbacks, checkpoints, data, figures, pictures, strategies
 from train.configs import default
 from train.workdir import only_run_in, write_json
 
@@ -36,58 +39,100 @@ DECAYS = {  # config.decay ↦ function of the config, the number of steps to de
 }
 
 
-def train_and_evaluate(config, workdir, data_dir=None):
+def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     """Trains a config, resuming from the workdir's last checkpoint if there is one, and evaluates the best epoch.
 
     A run that is stopped at whatever moment and given again ends with the same weights, metrics and result as one that
     is not. With `config.ema_momentum` the moving averages of the weights are what is validated, drawn from, kept as the
     best checkpoint and evaluated. The last checkpoint holds both: training goes on from the weights themselves.
 
+    With several workers each of them calls this. They train together, on their shares of each batch; the chief alone
+    writes into the workdir, and evaluates.
+
     Args:
       config: `ml_collections.ConfigDict` with the fields of `train/configs/default.py`.
       workdir: `pathlib.Path`, the folder of the run; made if it is not there.
       data_dir: see `data.load`.
+      strategy: `tf.distribute.Strategy`, such as those of `strategies`; default the current one.
 
     Returns:
-      The dictionary that it writes to `result.json`.
+      The dictionary that it writes to `result.json`; None for a worker that is not the chief.
 
     Raises:
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
         of another config (nothing is written into it), that another run is in, or whose checkpoints are all damaged; or
-        `config.max_skipped` steps in a row whose loss or gradient is not finite (the last good checkpoint is kept).
+        `config.max_skipped` steps in a row whose loss or gradient is not finite (the last good checkpoint is kept); or
+        a batch that the replicas cannot share equally.
+      ConnectionError: where another worker has died.
       OSError: where something cannot be written, such as on a full disk; the checkpoints are kept.
       SystemExit: with the code 0, when SIGTERM has come and the next step is saved.
     """
-    config = check(config)
+    config, strategy = check(config), strategy or strategies.none()
     check_workdir(config, workdir)
+    strategies.check_batch_size(strategy, config.batch_size)
+    strategies.check_steps_per_execution(strategy, config.steps_per_execution)
     examples = data.load(config, config.train_split, data_dir)
     validation = data.load(config, config.validation_split, data_dir) if config.validation_split else None
     test = data.load(config, config.test_split, data_dir)
 
     keras.utils.set_random_seed(config.seed)
     steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(examples, config.batch_size)
-    batches_from = lambda step: data.training_batches(
-        examples, config.batch_size, config.seed, step, config.flip, config.shift
+    check_steps_per_execution(config, steps_per_epoch)
+    batches_from = functools.partial(
+        data.training_batches, examples, config.batch_size, config.seed, flip=config.flip, shift=config.shift
     )
     saved = checkpoints.Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
-    new = None if saved.paths() else begun(config, examples, batches_from(0), steps_per_epoch)  # or an error, unwritten
-    with only_run_in(workdir), checkpoints.termination() as termination:
-        write_json(workdir / "config.json", json.loads(config.to_json_best_effort()))
-        model = saved.load() or new
+    with strategy.scope():
+        new = (
+            None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
+        )  # or an error, unwritten
+    with (
+        strategies.all_workers(strategy),
+        strategies.own_folder(strategy, workdir) as folder,
+        only_run_in(folder),
+        checkpoints.termination() as termination,
+    ):
+        write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
+        with strategy.scope():
+            model = saved.load() or new
         step = checkpoints.step_of(model)
+        strategies.check_workdir_is_shared(strategy, workdir, step)
         if step:
             print(f"going on from step {step}")
         if step < config.epochs * steps_per_epoch:
+            own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
             saving = checkpoints.Saving(
-                saved, steps_per_epoch, config.checkpoint.steps, config.checkpoint.minutes, termination
+                own,
+                steps_per_epoch,
+                config.checkpoint.steps,
+                config.checkpoint.minutes,
+                strategies.AnyWorker(strategy, termination),
             )
-            fit(model, config, workdir, batches_from(step), validation, steps_per_epoch, saving)
-        best = workdir / BEST
-        final = checkpoints.load_undamaged(best) if validation and best.exists() else saved.load()
-        if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
-            final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
-        final.save(workdir / "model.keras")
-        result = write_result(final, test, config, workdir, "model.keras")
+            batches = strategy.distribute_datasets_from_function(
+                lambda context: batches_from(step, input_context=context)
+            )
+            fit(model, config, folder, batches, validation, steps_per_epoch, saving)
+        return finish(saved, test, validation, config, workdir) if strategies.is_chief(strategy) else None
+
+
+def finish(saved, test, validation, config, workdir):
+    """Evaluates the best checkpoint of a run that is through, the last one without a validation, and leaves its model.
+
+    Args:
+      saved: `checkpoints.Checkpoints`.
+      test, validation: `Examples`; the latter may be None.
+      config, workdir: as for `train_and_evaluate`.
+
+    Returns:
+      The dictionary that it writes to `result.json`.
+    """
+    best = workdir / BEST
+    final = checkpoints.load_undamaged(best) if validation and best.exists() else saved.load()
+    if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
+        final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
+    final.save(workdir / "model.keras")
+    result = write_result(final, test, config, workdir, "model.keras")
+    with pictures.dispensable():
         write_pictures(final, workdir / "samples", "final")
     accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
@@ -104,7 +149,7 @@ def begun(config, examples, batches, steps_per_epoch):
         model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
     if model.needs_initialization:  # not by fit, which would iterate the shuffled data once more
         model.initialize(next(iter(batches)))
-    model.compile(optimizer(config, steps_per_epoch))
+    model.compile(optimizer(config, steps_per_epoch), steps_per_execution=config.steps_per_execution)
     return model
 
 
@@ -114,7 +159,7 @@ def fit(model, config, workdir, batches, validation, steps_per_epoch, saving):
     Args:
       model: `FlowModel`, compiled.
       config, workdir: as for `train_and_evaluate`.
-      batches: `tf.data.Dataset`, from the model's step on.
+      batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
       validation: `Examples`, or None.
       steps_per_epoch: int.
       saving: `checkpoints.Saving`.
@@ -241,6 +286,68 @@ def sample(config, workdir, data_dir=None, model_file="model.keras", num_samples
         print(f"wrote {folder / 'samples.npy'}")
 
 
+def score(config, workdir, data_dir, model_file="model.keras"):
+    """Writes the log-likelihood of each picture of a folder by the workdir's model: a line of scores.jsonl each.
+
+    ```none
+    {"file": "a/0001.png", "nats": -5917.2, "bits_per_dim": 2.779}
+    {"file": "a/0002.png", "error": "the picture must have shape (32, 32, 3); got (8, 8, 3)"}
+    ```
+
+    The pictures are taken as they are. One that cannot be scored gets a line that says why, and holds up no other.
+
+    Args:
+      config, workdir, model_file: as for `evaluate`; with `config.evaluation.num_draws` the importance-weighted bound.
+      data_dir: the folder; all pictures anywhere below it, by their paths from there, in order.
+
+    Returns:
+      The path of scores.jsonl, which is replaced as a whole.
+
+    Raises:
+      ValueError: where the workdir holds no model, or one that is not of images alone, or the folder no picture that it
+        can score. An older scores.jsonl then stays.
+    """
+    config, paths = check(config), data.pictures(data_dir)
+    if config.init_from_official and config.dataset != "folder":  # the folder would be taken for TFDS's
+        raise ValueError(f"dataset must be folder for mode=score of init_from_official; got {config.dataset!r}")
+    model, _ = load(config, workdir, model_file, None, data_dir)
+    if model.num_bins is None or model.context_size:
+        raise ValueError(f"model must be one of images without a context for mode=score; {model_file} is another")
+    path, scored, refused = workdir / "scores.jsonl", [], []
+    draft = path.with_name(path.name + ".tmp")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with draft.open("w") as file:
+        for line in score_lines(model, paths, data_dir, config.evaluation.batch_size, config.evaluation.num_draws):
+            file.write(json.dumps(line) + "\n")
+            (refused if "error" in line else scored).append(line)
+    if not scored:
+        draft.unlink()
+        first = refused[0]
+        raise ValueError(f"data_dir must hold pictures that fit the model; of {first['file']} {first['error']}")
+    os.replace(draft, path)
+    mean = sum(line["bits_per_dim"] for line in scored) / len(scored)
+    print(f"{len(scored)} pictures with {mean:.4f} bits/dim on average in {path}")
+    if refused:
+        logging.warning(f"{len(refused)} pictures could not be scored: their lines in {path} say why")
+    return path
+
+
+def score_lines(model, paths, folder, batch_size, num_draws):
+    """Yields the lines of `score`: dictionaries of file, nats and bits_per_dim, or of file and error."""
+    for start in range(0, len(paths), batch_size):
+        lines, images = [], []
+        for path in paths[start : start + batch_size]:
+            lines.append({"file": pathlib.Path(path).relative_to(folder).as_posix()})
+            try:
+                images.append(data.picture(path, model.event_shape, model.num_bins))
+            except ValueError as error:
+                lines[-1]["error"] = str(error)
+        nats = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []
+        for line, value in zip((line for line in lines if "error" not in line), nats, strict=True):
+            line.update(nats=float(value), bits_per_dim=float(-value / (math.prod(model.event_shape) * math.log(2))))
+        yield from lines
+
+
 def write_pictures(model, folder, name, num_samples=64, temperature=1.0, seed=0):
     """Writes the pictures of samples that fit the model: of any, and of each class.
 
@@ -293,7 +400,10 @@ def architecture(config):
         return getattr(architectures, config.architecture)
     module, _, name = config.architecture.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        flow = getattr(importlib.import_module(module), name)
+        if not (isinstance(flow, type) and issubclass(flow, rnvp.FlowModel)):
+            raise ValueError(f"{flow} is no FlowModel")
+        return flow
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(
             f"architecture must be one of {sorted(architectures.__all__)}, or the module.Class of your own; got "
@@ -354,7 +464,7 @@ def write_result(model, examples, config, workdir, model_file):
     result.update(
         split=config.test_split,
         num_examples=examples.size,
-        step=int(model.optimizer.iterations) if model.compiled else 0,
+        step=checkpoints.step_of(model) if model.compiled else 0,
         num_draws=num_draws,
         seed=model.seed,
         model=config.init_from_official or model_file,
@@ -382,7 +492,7 @@ def load(config, workdir, model_file, split, data_dir):
         examples = data.load(config, split or config.test_split, data_dir)
     if config.init_from_official:
         return new_model(config, examples), examples
-    model = keras.saving.load_model(path)
+    model = rnvp.load_model(path)
     arguments = model.get_config()
     there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
     there.update({name: arguments.get(name) for name in CONDITIONING})
@@ -429,20 +539,24 @@ def check(config):
         )
     if config.adapt and not hasattr(flow, "adapt"):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
-    counts = {name: config[name] for name in ("batch_size", "epochs", "samples_every", "max_skipped")}
+    counts = {
+        name: config[name] for name in ("batch_size", "epochs", "samples_every", "steps_per_execution", "max_skipped")
+    }
     counts.update({f"evaluation.{name}": value for name, value in config.evaluation.items()})
     counts["checkpoint.keep"] = config.checkpoint.keep
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    amounts = {name: config[name] for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate")}
+    amounts = {name: config[name] for name in ("steps_per_epoch", "warmup_steps", "final_learning_rate", "seed")}
     amounts.update({f"checkpoint.{name}": config.checkpoint[name] for name in ("steps", "minutes")})
     for name, value in amounts.items():
-        if value < 0:
+        if not 0 <= value < math.inf:
             raise ValueError(f"{name} must not be negative; got {value}")
-    for name in ("learning_rate", "decay_rate"):
-        if config[name] <= 0:
+    for name in ("learning_rate", "decay_rate", "clip_norm"):
+        if not 0 < config[name] < math.inf:
             raise ValueError(f"{name} must be positive; got {config[name]}")
+    if not 0 <= config.shift <= 1:
+        raise ValueError(f"shift must be a probability; got {config.shift}")
     for name in ("decay_start", "beta_2", "ema_momentum"):
         if not 0 <= config[name] < 1:
             raise ValueError(f"{name} must be in [0, 1); got {config[name]}")
@@ -459,8 +573,19 @@ def check(config):
     return config
 
 
+def check_steps_per_execution(config, steps_per_epoch):
+    """Raises a ValueError where an epoch would end in the middle of an execution."""
+    if steps_per_epoch % config.steps_per_execution:
+        raise ValueError(
+            f"steps_per_execution must divide the steps of an epoch, {steps_per_epoch}; got "
+            f"{config.steps_per_execution}"
+        )
+
+
 def check_workdir(config, workdir):
-    """Raises a ValueError where the workdir holds the run of another config."""
+    """Raises a ValueError where the workdir is no folder, or holds the run of another config."""
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir must be a folder; got the file {workdir}")
     path = workdir / "config.json"
     if not path.exists():
         return

@@ -25,6 +25,7 @@ FAMILIES = {
     rnvp.RealNVP: dict(event_shape=(4, 4, 1), num_scales=1, filters=2, num_blocks=1),
     rnvp.Glow: dict(event_shape=(4, 4, 1), num_scales=2, steps_per_scale=1, filters=2),
     rnvp.NICE: dict(event_shape=(4, 4, 1), hidden_units=[3]),
+    rnvp.SubpixelFlow: dict(event_shape=(4, 4, 1), num_scales=1, filters=2, num_blocks=1),
     rnvp.UvA: dict(event_shape=(4, 4, 1), multi_scale=True, filters=2, num_blocks=1),
     rnvp.VectorRealNVP: dict(event_shape=(3,), num_couplings=2, hidden_units=[3]),
 }
@@ -36,6 +37,8 @@ CASES = {
     "Glow, classes": (rnvp.Glow, dict(num_classes=3)),
     "NICE": (rnvp.NICE, dict()),
     "NICE, vectors and contexts": (rnvp.NICE, dict(event_shape=(3,), context_size=2)),
+    "SubpixelFlow": (rnvp.SubpixelFlow, dict(num_components=2)),
+    "SubpixelFlow, classes": (rnvp.SubpixelFlow, dict(num_classes=3)),
     "UvA": (rnvp.UvA, dict()),
     "UvA, contexts": (rnvp.UvA, dict(multi_scale=False, context_size=2)),
     "VectorRealNVP": (rnvp.VectorRealNVP, dict(norm="batch", random_masks=True)),

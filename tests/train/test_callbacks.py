@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import tfp_realnvp as rnvp
 from train import callbacks, pictures
 
 
@@ -27,6 +28,14 @@ def test_a_model_without_pictures_leaves_none(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "of_samples", lambda model: None)
     run_epochs(callbacks.SamplePictures(tmp_path / "samples", tmp_path / "events", 1, epochs=2), range(2))
     assert not (tmp_path / "samples").exists()
+
+
+def test_a_flow_that_overflows_at_its_samples_costs_a_picture_and_not_the_run(tmp_path, caplog):
+    model = rnvp.NICE((4, 4, 1), num_bins=17, hidden_units=[2], seed=0)
+    model.set_weights([1e30 * np.ones_like(weight) for weight in model.get_weights()])
+    run_epochs(callbacks.SamplePictures(tmp_path / "samples", tmp_path / "events", 1, epochs=1), [0], model)
+    assert not (tmp_path / "samples").exists()
+    assert "there is no picture of samples: z must be closer to 0" in caplog.text
 
 
 def test_lines_of_epochs_that_are_repeated_are_replaced(tmp_path):

@@ -92,8 +92,9 @@ def test_two_steps_and_an_evaluation(name, tmp_path, eagerly):
     shrink(config.model)
     config.update(batch_size=2, epochs=1, steps_per_epoch=2, samples_every=1)
     config.evaluation.update(batch_size=3, num_draws=1)
+    config.update(train_split="train", validation_split=config.validation_split and "train[:3]")
     if config.dataset in toy.SETS:
-        config.update(test_split="test[:3]", validation_split=config.validation_split and "train[:3]")
+        config.update(test_split="test[:3]")
     with tfds.testing.mock_data(num_examples=3):  # sizes that a data set does not tell are drawn between 5 and 50
         train.train_and_evaluate(config, tmp_path)
         shape = data.load(config, config.test_split).event_shape

@@ -139,8 +139,9 @@ def test_help_says_what_there_is():
         "--config",
         "--workdir",
         "--mode",
-        "<train|evaluate|recalibrate|sample|figures>",
+        "<train|evaluate|recalibrate|sample|figures|score>",
         "--data_dir",
+        "--strategy",
         "--num_samples",
         "--model",
     ):
@@ -151,7 +152,8 @@ def test_help_says_what_there_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures>"),
+        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score>"),
+        (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),
         (["--nope=1"], "Unknown command line flag 'nope'"),

@@ -3,7 +3,8 @@
 from tfp_realnvp.architectures.glow import Glow
 from tfp_realnvp.architectures.nice import NICE
 from tfp_realnvp.architectures.real_nvp import RealNVP
+from tfp_realnvp.architectures.subpixel import SubpixelFlow
 from tfp_realnvp.architectures.uva import UvA
 from tfp_realnvp.architectures.vector_real_nvp import VectorRealNVP
 
-__all__ = ["NICE", "Glow", "RealNVP", "UvA", "VectorRealNVP"]
+__all__ = ["NICE", "Glow", "RealNVP", "SubpixelFlow", "UvA", "VectorRealNVP"]

@@ -15,6 +15,7 @@ from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.model import FlowModel, checked_num_bins
 from tfp_realnvp.networks import Constant, ContextMaps, Given, Rematerialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, spawn_seeds
+from tfp_realnvp.saving import FORMAT_VERSION, checked_config
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -137,13 +138,13 @@ class Architecture(FlowModel):
         config = {**self._arguments, "dtype": keras.dtype_policies.serialize(self.dtype_policy), "name": self.name}
         if isinstance(config.get("dequantization"), keras.layers.Layer):
             config["dequantization"] = keras.saving.serialize_keras_object(self.dequantization)
-        return config
+        return {**config, "format_version": FORMAT_VERSION}
 
     @classmethod
     def from_config(cls, config):
+        config = checked_config(config)
         if isinstance(config.get("dequantization"), dict):
-            dequantization = keras.saving.deserialize_keras_object(config["dequantization"])
-            config = {**config, "dequantization": dequantization}
+            config["dequantization"] = keras.saving.deserialize_keras_object(config["dequantization"])
         return cls(**config)
 
 

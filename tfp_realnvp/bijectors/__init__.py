@@ -4,6 +4,7 @@ from tfp_realnvp.bijectors import masks
 from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution
 from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, scale
 from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
 from tfp_realnvp.bijectors.pixels import Logit
 from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze
@@ -12,10 +13,12 @@ __all__ = [
     "ActNorm",
     "BatchNormalization",
     "Broadcast",
+    "ChannelAutoregressive",
     "Coupling",
     "FactorOut",
     "FusedBijector",
     "Invertible1x1Convolution",
+    "LogisticMixture",
     "Logit",
     "Squeeze",
     "additive",

@@ -79,16 +79,22 @@ class Coupling(FusedBijector):
         super().__init__(parameters, self._mask.event_ndims, [conditioner], validate_args=validate_args, name=name)
 
     def _forward_and_log_det(self, x):
-        return self._change(x, lambda f, changed: (f.forward(changed), f.forward_log_det_jacobian(changed, 0)))
+        return self._change(x, lambda f, x, ndims: (f.forward(x), f.forward_log_det_jacobian(x, ndims)))
 
     def _inverse_and_log_det(self, y):
-        return self._change(y, lambda f, changed: (f.inverse(changed), f.inverse_log_det_jacobian(changed, 0)))
+        return self._change(y, lambda f, y, ndims: (f.inverse(y), f.inverse_log_det_jacobian(y, ndims)))
 
     def _change(self, x, step):
         kept, changed = self._mask.split(x)
-        result, log_slope = step(self._bijector_fn(self._params(kept)), changed)
+        f = self._bijector_fn(self._params(kept))
+        ndims = f.forward_min_event_ndims  # 1 for a map of all channels of a pixel
+        result, log_slope = step(f, changed, ndims)
+        shape = tf.shape(changed)
+        if ndims:
+            log_slope = log_slope[(..., *[tf.newaxis] * ndims)]
+            shape = tf.concat([shape[:-ndims], [1] * ndims], 0)
         if log_slope.shape.rank < changed.shape.rank:  # TFP gives a constant Jacobian's log-det once
-            log_slope = tf.broadcast_to(log_slope, tf.shape(changed))
+            log_slope = tf.broadcast_to(log_slope, shape)
         return self._mask.merge(kept, result), self._mask.sum_changed(log_slope)
 
     def _params(self, kept):

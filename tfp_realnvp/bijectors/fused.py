@@ -2,6 +2,7 @@
 
 import contextvars
 import itertools
+import threading
 import weakref
 
 import numpy as np
@@ -14,6 +15,7 @@ from tensorflow.python.framework.ops import EagerTensor
 
 tfb = tfp.bijectors
 _numbers = itertools.count()
+_tape_versions = itertools.count(1)
 # Whether a pass may set weights from its data, see `networks.initializing`: no pass from outside is given out then.
 initialization = contextvars.ContextVar("initialization", default=False)
 
@@ -69,7 +71,7 @@ class FusedBijector(tfb.Bijector):
     """
 
     _TF_MODULE_IGNORED_PROPERTIES = tfb.Bijector._TF_MODULE_IGNORED_PROPERTIES.union(
-        ("_networks", "_passes", "_seen_weights", "_tape_probe")
+        ("_networks", "_passes", "_seen_weights", "_tapes")
     )
 
     def __init__(self, parameters, event_ndims, networks=(), validate_args=False, name=None):
@@ -80,8 +82,9 @@ class FusedBijector(tfb.Bijector):
         self._networks = self._no_dependency(tuple(networks))
         self._passes = _Passes(self)
         self._seen_weights = self._no_dependency([])
-        self._weights_version = self._tape_version = 0
-        self._tape_probe = lambda: None
+        self._weights_version = 0
+        # A strategy's replicas take turns, each in a thread of its own with a tape of its own.
+        self._tapes = self._no_dependency({})
         self._has_run = False
         self._collect_weights()
 
@@ -156,12 +159,12 @@ class FusedBijector(tfb.Bijector):
         if not record.could_possibly_record():
             return 0
         trainable = next((v for v in self._weights if v.trainable), None)
-        probe = self._tape_probe()
-        if trainable is not None and (probe is None or not record.should_record_backprop([probe])):
-            probe = tf.identity(trainable)  # recorded by the tapes that listen now, and by no other
-            self._tape_probe = (lambda: probe) if isinstance(probe, EagerTensor) else weakref.ref(probe)
-            self._tape_version += 1
-        return 1 + self._tape_version
+        probe, version = self._tapes.get(threading.get_ident(), (lambda: None, 0))
+        if trainable is not None and (probe() is None or not record.should_record_backprop([probe()])):
+            recorded, version = tf.identity(trainable), next(_tape_versions)  # by the tapes that listen now, no other
+            probe = (lambda: recorded) if isinstance(recorded, EagerTensor) else weakref.ref(recorded)
+            self._tapes[threading.get_ident()] = probe, version
+        return 1 + version
 
 
 class _Pass:

@@ -146,19 +146,20 @@ class Split(Mask):
 
 
 class Channel(Mask):
-    """Halves of the channels of an image: the parts are slices, so that a network sees only what it needs.
+    """The first and the other channels of an image: the parts are slices, so that a network sees only what it needs.
 
     Args:
-      keep_first: whether the first half is kept and the second changed, or the other way round.
+      keep_first: whether the first channels are kept and the others changed, or the other way round.
+      num_first: how many are the first; None: half of them.
     """
 
     event_ndims = 3
 
-    def __init__(self, keep_first=True):
-        self.keep_first = keep_first
+    def __init__(self, keep_first=True, num_first=None):
+        self.keep_first, self.num_first = keep_first, num_first
 
     def split(self, x):
-        first, second = first_channels(x)
+        first, second = first_channels(x, self.num_first)
         return (first, second) if self.keep_first else (second, first)
 
     def merge(self, kept, changed):

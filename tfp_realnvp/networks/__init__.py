@@ -4,6 +4,7 @@ from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitiali
 from tfp_realnvp.networks.conditional import ContextMaps, Given
 from tfp_realnvp.networks.gated import GatedBlock, GatedConvNet
 from tfp_realnvp.networks.glow import GlowNet
+from tfp_realnvp.networks.interpolating import InterpolatingResNet
 from tfp_realnvp.networks.layers import (
     BatchNormalization,
     ChannelTanhScale,
@@ -31,6 +32,7 @@ __all__ = [
     "GatedConvNet",
     "Given",
     "GlowNet",
+    "InterpolatingResNet",
     "InvertibleMatrix",
     "Moments",
     "Rematerialized",

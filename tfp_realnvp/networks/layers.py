@@ -9,12 +9,18 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfp_realnvp.replicas import moments_over_replicas, num_replicas
+
 register = keras.saving.register_keras_serializable(package="tfp_realnvp")
 
 
 def draw_seed(seed=None):
     """`seed`, or where it is None one drawn from Python's generator, which `keras.utils.set_random_seed` sets."""
-    return random.randrange(2**31) if seed is None else seed
+    if seed is None:
+        return random.randrange(2**31)
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be None or an int from 0 to 2^63 - 1; got {seed!r}")
+    return int(seed)
 
 
 def spawn_seeds(seed, number):
@@ -94,7 +100,7 @@ class Moments(keras.layers.Layer):
     def call(self, x, training=False):
         if not self.learns(training):
             return tf.identity(self.mean.value), tf.identity(self.variance.value)
-        batch = _batch_moments(tf.cast(x, self.variable_dtype))
+        batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
         averages = self.update(*batch)
         return averages if self.running else batch
 
@@ -192,20 +198,6 @@ def moments_of(layer):
     return [part for part in layer._flatten_layers() if isinstance(part, Moments)]
 
 
-def _num_replicas():
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def _batch_moments(x):
-    axes = list(range(x.shape.rank - 1))
-    if _num_replicas() == 1:
-        return tf.nn.moments(x, axes)
-    replica = tf.distribute.get_replica_context()
-    mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(x, axes))
-    deviation = tf.math.squared_difference(x, tf.stop_gradient(mean))  # d variance / d mean is 0
-    return mean, replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(deviation, axes))
-
-
 @register
 class BatchNormalization(keras.layers.Layer):
     """Batch norm of images inside a network: (x − mean) / √(variance + ε) + beta, without a scale.
@@ -231,7 +223,7 @@ class BatchNormalization(keras.layers.Layer):
 
     def call(self, x, training=False):
         learns = self.moments.learns(training)
-        if x.dtype == tf.float64 or (learns and (self.moments.running or _num_replicas() > 1)):
+        if x.dtype == tf.float64 or (learns and (self.moments.running or num_replicas() > 1)):
             # The fused operation has neither doubles, nor averages in training, nor replicas.
             mean, variance = (tf.cast(m, x.dtype) for m in self.moments(x))
             return tf.nn.batch_normalization(x, mean, variance, tf.cast(self.beta, x.dtype), None, self.epsilon)

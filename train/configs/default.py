@@ -27,6 +27,7 @@ def get_config():
     config.batch_size = 64
     config.epochs = 10
     config.steps_per_epoch = 0  # 0: as many batches as the training split has
+    config.steps_per_execution = 1  # that are one call of TensorFlow: many for a TPU
 
     # The class of the flow, of tfp_realnvp, and its arguments; a config of another class replaces these as a whole. The
     # shape of the events, the numbers of levels and of classes, and the size of the context come with the data.

@@ -1,0 +1,264 @@
+"""`.keras` files: what they carry, what is said of those that cannot be read, and that they are data, not code."""
+
+import base64
+import io
+import json
+import marshal
+import pathlib
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import tfp_realnvp as rnvp
+
+SHAPE = (4, 4, 1)
+IMAGES = np.random.default_rng(0).integers(17, size=(6, *SHAPE)).astype(np.uint8)
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+
+pytestmark = pytest.mark.usefixtures("module_eagerly")
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory):
+    """A trained flow, and its file."""
+    model = rnvp.NICE(SHAPE, hidden_units=[3], num_bins=17, seed=0, dequantization="uniform")
+    model.compile()
+    model.train_on_batch(IMAGES)
+    path = tmp_path_factory.mktemp("saved") / "flow.keras"
+    model.save(path)
+    return model, path
+
+
+def entries(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path, contents):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return path
+
+
+def with_config(path, folder, **fields):
+    """A copy of the file with other fields in the config of its model."""
+    contents = entries(path)
+    config = json.loads(contents[CONFIG])
+    config["config"].update(fields)
+    return write(folder / "changed.keras", {**contents, CONFIG: json.dumps(config)})
+
+
+def with_weights(path, folder, change):
+    """A copy of the file whose weights `change(file)` has changed."""
+    contents = entries(path)
+    buffer = io.BytesIO(contents[WEIGHTS])
+    with h5py.File(buffer, "r+") as file:
+        change(file)
+    return write(folder / "changed.keras", {**contents, WEIGHTS: buffer.getvalue()})
+
+
+# What a file carries.
+
+
+def test_a_file_carries_the_config_and_the_version_of_its_format(flow):
+    model, path = flow
+    config = json.loads(entries(path)[CONFIG])["config"]
+    assert config["format_version"] == rnvp.saving.FORMAT_VERSION
+    assert config == json.loads(json.dumps(model.get_config()))
+    assert (config["event_shape"], config["num_bins"], config["hidden_units"]) == ([4, 4, 1], 17, [3])
+
+
+def test_a_new_process_loads_it_without_arguments(flow, tmp_path):
+    model, path = flow
+    np.save(tmp_path / "images.npy", IMAGES)
+    program = """
+import sys, keras, numpy as np, tensorflow as tf, tfp_realnvp as rnvp
+tf.config.run_functions_eagerly(True)
+path, images = sys.argv[1], np.load(sys.argv[2])
+models = keras.saving.load_model(path), rnvp.load_model(path)
+np.save(sys.argv[2], [model.predict(images, verbose=0) for model in models])
+"""
+    command = [sys.executable, "-c", program, str(path), str(tmp_path / "images.npy")]
+    subprocess.run(command, check=True, cwd=pathlib.Path(__file__).parents[1])
+    for nats in np.load(tmp_path / "images.npy"):
+        np.testing.assert_allclose(nats, model.predict(IMAGES, verbose=0), rtol=1e-5)
+
+
+def test_a_file_without_a_version_is_of_the_first_format(flow, tmp_path):
+    model, path = flow
+    contents = entries(path)
+    config = json.loads(contents[CONFIG])
+    del config["config"]["format_version"]
+    again = rnvp.load_model(write(tmp_path / "old.keras", {**contents, CONFIG: json.dumps(config)}))
+    assert again.get_config() == model.get_config()
+
+
+# Files that cannot be read.
+
+
+@pytest.mark.parametrize("load", [rnvp.load_model, keras.saving.load_model], ids=lambda load: load.__module__)
+def test_a_newer_format_is_named(flow, tmp_path, load):
+    path = with_config(flow[1], tmp_path, format_version=99, an_option_of_the_future=1)
+    with pytest.raises(ValueError, match="format_version must be at most 1; got 99. .*update this one"):
+        load(path)
+
+
+def drop(name):
+    return lambda file: file.__delitem__(name)
+
+
+def first_variables(file):
+    """The names of a layer's variables, and of the optimizer's."""
+    names = []
+    file.visit(lambda name: names.append(name) if name.endswith("vars/0") else None)
+    return next(name for name in names if "optimizer" not in name)
+
+
+@pytest.mark.parametrize("load", [rnvp.load_model, keras.saving.load_model], ids=lambda load: load.__module__)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.__delitem__(first_variables(file)),
+        lambda file: file.__delitem__(first_variables(file).removesuffix("/0")),
+        lambda file: file.__delitem__(first_variables(file).removesuffix("/vars/0")),
+    ],
+    ids=["one", "those of a layer", "the layer"],
+)
+def test_missing_weights_are_named(flow, tmp_path, load, change):
+    path = with_weights(flow[1], tmp_path, change)
+    with pytest.raises(ValueError, match="objects could not be loaded(.|\n)*variables"):
+        load(path)
+
+
+def test_a_missing_state_of_the_optimizer_is_named(flow, tmp_path):
+    path = with_weights(flow[1], tmp_path, lambda file: file.__delitem__("optimizer/vars/0"))
+    with pytest.raises(ValueError, match="could not be loaded(.|\n)*whereas the saved optimizer has 35"):
+        rnvp.load_model(path)
+
+
+def test_weights_of_another_shape_are_refused(flow, tmp_path):
+    path = with_config(flow[1], tmp_path, hidden_units=[5])
+    with pytest.raises(ValueError, match="9 objects could not be loaded(.|\n)*dense_0"):
+        rnvp.load_model(path)
+
+
+def damaged(path, contents):
+    path.write_bytes(contents)
+    return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_named(flow, tmp_path, share):
+    whole = flow[1].read_bytes()
+    path = damaged(tmp_path / "part.keras", whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match="part.keras is truncated, or no .keras file"):
+        rnvp.load_model(path)
+
+
+def test_a_damaged_file_is_named(flow, tmp_path):
+    whole = bytearray(flow[1].read_bytes())
+    whole[len(whole) // 2] ^= 255
+    with pytest.raises(ValueError, match="is damaged: the checksum of its model.weights.h5 is wrong"):
+        rnvp.load_model(damaged(tmp_path / "flow.keras", bytes(whole)))
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_file_without_one_of_its_parts_is_named(flow, tmp_path, name):
+    contents = entries(flow[1])
+    del contents[name]
+    with pytest.raises(ValueError, match=f"part.keras could not be loaded: .*{name}"):
+        rnvp.load_model(write(tmp_path / "part.keras", contents))
+
+
+def test_what_is_no_flow_is_refused(tmp_path):
+    other = keras.Sequential([keras.layers.Dense(1)])
+    other.build((None, 2))
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="other.keras must hold a flow; got a Sequential"):
+        rnvp.load_model(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="filepath must be a .keras file; there is no file '.*/no.keras'"):
+        rnvp.load_model(tmp_path / "no.keras")
+
+
+# A file is data.
+
+
+def bytecode(path):
+    """A lambda that would write a file, as Keras once saved lambdas."""
+    code = compile(f"(lambda *_: open({str(path)!r}, 'w'))()", "code", "eval")
+    return base64.b64encode(marshal.dumps(code)).decode()
+
+
+def serialized(module, class_name, config, registered_name=None):
+    return dict(module=module, class_name=class_name, config=config, registered_name=registered_name or class_name)
+
+
+ATTACKS = {  # function(path of a file that must not come into being) ↦ what stands in the place of a dequantization
+    "a lambda": lambda path: dict(class_name="__lambda__", config=dict(value=bytecode(path))),
+    "a lambda layer": lambda path: serialized(
+        "keras.layers",
+        "Lambda",
+        dict(function=dict(class_name="__lambda__", config=dict(code=bytecode(path), defaults=None, closure=None))),
+    ),
+    "a function of the system": lambda path: serialized("os", "system", dict(command=f"touch {path}")),
+    "a function by its name": lambda path: serialized("posix", "function", "system", "system"),
+    "a class that is imported": lambda path: serialized("attack", "Attack", {}),
+    "a class of a module of Keras": lambda path: serialized("keras.src.attack", "Attack", {}),
+    "a graph from a file": lambda path: serialized("keras.layers", "TFSMLayer", dict(filepath=str(path.parent))),
+    "a class that nobody registered": lambda path: serialized(None, "Unregistered", {}, "mine>Unregistered"),
+    "a function that loads": lambda path: serialized("keras.utils", "function", "get_file", "get_file"),
+}
+
+
+@pytest.mark.parametrize("load", [rnvp.load_model, keras.saving.load_model], ids=lambda load: load.__module__)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_file_that_tries_to_run_code_is_refused(flow, tmp_path, monkeypatch, name, load):
+    written = tmp_path / "written"
+    (tmp_path / "attack.py").write_text(f"open({str(written)!r}, 'w')\nclass Attack: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    attack = ATTACKS[name](written)
+    contents = entries(flow[1])
+    config = json.loads(contents[CONFIG])
+    in_place = [  # of the dequantization, of the optimizer, and of the flow itself
+        {**config, "config": {**config["config"], "dequantization": attack}},
+        {**config, "compile_config": {"optimizer": attack}},
+        attack,
+    ]
+    for changed in in_place:
+        with pytest.raises((ValueError, TypeError)):
+            load(write(tmp_path / "attack.keras", {**contents, CONFIG: json.dumps(changed)}))
+        assert not written.exists() and "attack" not in sys.modules
+
+
+class Pickled:
+    """An object whose unpickling would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_weights_are_never_unpickled(flow, tmp_path):
+    contents = entries(flow[1])
+    del contents[WEIGHTS]
+    written, buffer = tmp_path / "written", io.BytesIO()
+    np.savez(buffer, **{"0": np.array([Pickled(written)], dtype=object)})
+    contents["model.weights.npz"] = buffer.getvalue()
+    with pytest.raises(ValueError, match="could not be loaded"):
+        rnvp.load_model(write(tmp_path / "attack.keras", contents))
+    assert not written.exists()
+    pickle.loads(pickle.dumps(Pickled(written)))
+    assert written.exists()  # so the file had code to run
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

@@ -1,0 +1,111 @@
+"""Mixture of logistics as an elementwise map, and the triangular map that decorrelates channels in front of it."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_realnvp.bijectors.fused import FusedBijector
+
+tfb = tfp.bijectors
+
+
+class LogisticMixture(FusedBijector):
+    """The map that takes a mixture of logistics to a standard logistic variable, elementwise.
+
+    ```none
+    y = logit F(x),    F(x) = Σ_k π_k σ((x − μ_k) / s_k)
+    log|dy/dx| = log F'(x) − log F(x) − log(1 − F(x))
+    ```
+
+    so that x with y ~ Logistic(0, 1) has exactly the density F' of the mixture. All is computed from the logarithms of
+    F and of 1 − F, which stay exact far out in the tails. The inverse has no formula: x lies between the smallest and
+    the largest of the components' own quantiles μ_k + s_k y, where a bracketing search finds it; a step of Newton's
+    method then gives it its last digits and its gradients.
+
+    Forward is data → latent, as in the papers.
+
+    Args:
+      logits: tensor [..., K], unnormalized log π.
+      locs: tensor [..., K], μ.
+      log_scales: tensor [..., K], log s.
+
+    Example: `LogisticMixture(tf.zeros([2]), tf.constant([-1.0, 1.0]), tf.zeros([2])).forward(0.0)` is 0.
+
+    References: Ho et al., Flow++, arXiv 1902.00275, section 3.2.1, without the affine map behind.
+    """
+
+    def __init__(self, logits, locs, log_scales, validate_args=False, name="logistic_mixture"):
+        parameters = dict(locals())
+        self._log_weights = tf.nn.log_softmax(logits)
+        self._locs = tf.convert_to_tensor(locs)
+        self._log_scales = tf.convert_to_tensor(log_scales)
+        super().__init__(parameters, event_ndims=0, validate_args=validate_args, name=name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        properties = tfp.util.ParameterProperties
+        return {name: properties(event_ndims=1) for name in ("logits", "locs", "log_scales")}
+
+    def _forward_and_log_det(self, x):
+        u = (x[..., tf.newaxis] - self._locs) * tf.exp(-self._log_scales)
+        below = self._log_weights - tf.nn.softplus(-u)  # log π σ(u)
+        above = below - u  # log π (1 − σ(u))
+        density = below + above - self._log_weights - self._log_scales  # log π σ'(u) / s
+        log_cdf, log_survival, log_density = (tf.reduce_logsumexp(each, -1) for each in (below, above, density))
+        return log_cdf - log_survival, log_density - log_cdf - log_survival
+
+    def _inverse_and_log_det(self, y):
+        quantiles = tf.stop_gradient(self._locs + tf.exp(self._log_scales) * y[..., tf.newaxis])
+        low, high = tf.reduce_min(quantiles, -1), tf.reduce_max(quantiles, -1)
+        excess = lambda x: self._forward_and_log_det(x)[0] - y
+        root = tf.stop_gradient(tfp.math.find_root_chandrupatla(excess, low, high).estimated_root)
+        found, log_slope = self._forward_and_log_det(tf.clip_by_value(root, low, high))
+        x = root - (found - y) * tf.stop_gradient(tf.exp(-log_slope))
+        return x, -self._forward_and_log_det(x)[1]
+
+
+class ChannelAutoregressive(tfb.Bijector):
+    """y_c = x_c − Σ_{b<c} a_cb x_b over the last axis: a unit lower triangular map, whose log-det is 0.
+
+    Forward is data → latent.
+
+    Args:
+      coefficients: tensor [..., C (C − 1) / 2], the a of each row in turn.
+
+    Example: `ChannelAutoregressive(tf.constant([1.0, 0.0, 1.0])).forward([2.0, 3.0, 4.0])` is [2, 1, 1].
+
+    References: the channels of PixelCNN++ depend on one another so, arXiv 1701.05517, section 2.2.
+    """
+
+    def __init__(self, coefficients, validate_args=False, name="channel_autoregressive"):
+        parameters = dict(locals())
+        self._coefficients = tf.convert_to_tensor(coefficients)
+        super().__init__(
+            forward_min_event_ndims=1,
+            is_constant_jacobian=True,
+            validate_args=validate_args,
+            parameters=parameters,
+            dtype=self._coefficients.dtype,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {"coefficients": tfp.util.ParameterProperties(event_ndims=1)}
+
+    def _predicted(self, channels):
+        """Σ_{b<c} a_cb x_b for the channel c that follows these."""
+        first = len(channels) * (len(channels) - 1) // 2
+        return sum(self._coefficients[..., first + b] * x for b, x in enumerate(channels))
+
+    def _forward(self, x):
+        x = tf.unstack(x, axis=-1)
+        return tf.stack([channel - self._predicted(x[:c]) for c, channel in enumerate(x)], axis=-1)
+
+    def _inverse(self, y):
+        x = []
+        for channel in tf.unstack(y, axis=-1):
+            x.append(channel + self._predicted(x))
+        return tf.stack(x, axis=-1)
+
+    def _forward_log_det_jacobian(self, x):
+        return tf.zeros([], x.dtype)

@@ -1,0 +1,89 @@
+"""The replicas of a `tf.distribute` strategy: what it takes for them to agree with one device on the global batch."""
+
+import contextlib
+import contextvars
+
+import tensorflow as tf
+
+# 1. where this replica's share of the batch has examples, 0. where it is a stand-in, None where that is not known.
+_presence = contextvars.ContextVar("presence", default=None)
+
+
+def num_replicas():
+    """How many replicas take part in a step; 1 without a strategy."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def sum_over_replicas(values):
+    """The sum over all replicas, which each of them gets; outside of a step, or without a strategy, the values.
+
+    Args:
+      values: tensor, or list of tensors, whose shapes all replicas share.
+
+    Example: `total, count = sum_over_replicas([tf.reduce_sum(nats), tf.size(nats)])`
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or num_replicas() == 1:
+        return values
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def take_from_the_first_replica(weights):
+    """Gives all replicas the first one's values of Keras weights: the other workers may have set them otherwise."""
+    strategy = tf.distribute.get_strategy()
+    if num_replicas() == 1:
+        return
+
+    def values():
+        is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return sum_over_replicas([tf.where(is_first, weight, tf.zeros_like(weight)) for weight in weights])
+
+    run = tf.function(lambda: strategy.run(values))
+    for weight, value in zip(weights, run(), strict=True):
+        weight.assign(strategy.experimental_local_results(value)[0])
+
+
+@contextlib.contextmanager
+def share(*tensors):
+    """A scope for a replica's share of a batch, which is empty where the last batch of the data does not suffice.
+
+    An empty share is replaced by an example of zeros: TensorFlow's convolutions do not always bear an empty batch.
+    `moments_over_replicas` leaves it out, and whoever asks for the scope does so by cutting the results to `size`.
+
+    Args:
+      *tensors: of shape [size, ...] each, or None.
+
+    Yields:
+      `(size, *tensors)`.
+    """
+    size = tf.shape(tensors[0])[0]
+    if num_replicas() == 1 or tensors[0].shape[0]:
+        yield size, *tensors
+        return
+    missing = tf.maximum(1 - size, 0)
+    padded = [None if x is None else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for x in tensors]
+    token = _presence.set(tf.cast(1 - missing, tf.float32))
+    try:
+        yield size, *padded
+    finally:
+        _presence.reset(token)
+
+
+def moments_over_replicas(x):
+    """Mean and variance of each channel of the global batch.
+
+    Args:
+      x: tensor of shape [..., channels], this replica's share.
+
+    Returns:
+      `(mean, variance)`, each of shape [channels]; the gradient is that of the global batch.
+    """
+    axes, presence = list(range(x.shape.rank - 1)), _presence.get()
+    if num_replicas() == 1:
+        return tf.nn.moments(x, axes)
+    presence = tf.cast(1.0 if presence is None else presence, x.dtype)
+    count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
+    sums = sum_over_replicas(presence * tf.concat([tf.reduce_sum(x, axes), [count]], axis=0))
+    mean, count = sums[:-1] / sums[-1], sums[-1]
+    deviation = tf.math.squared_difference(x, tf.stop_gradient(mean))  # d variance / d mean is 0
+    return mean, sum_over_replicas(presence * tf.reduce_sum(deviation, axes)) / count
