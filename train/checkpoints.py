@@ -63,7 +63,7 @@ class Checkpoints:
         try:
             model.save(path)
         except OSError as error:
-            kept = f"the last good checkpoint is {self.paths()[-1]}" if self.paths() else "there is none before it"
+            kept = f"the last good one is {self.paths()[-1]}" if self.paths() else "there is none before it"
             raise OSError(error.errno, f"could not save a checkpoint ({error.strerror}); {kept}", str(path)) from error
         up_to_here = [other for other in self.paths() if other <= path]
         for old in up_to_here[: -self._keep]:

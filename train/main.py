@@ -9,8 +9,9 @@
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
 
 Every field of a config is a flag as well: --config.batch_size=32 --config.model.filters=64. A run that was stopped goes
-on where its last checkpoint was when the same command is given again. The workdir holds config.json, checkpoints/,
-tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (a line an epoch), result.json and model.keras.
+on from its last checkpoint when the same command is given again, and ends as if it had not been. The workdir holds
+config.json, checkpoints/, tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (a line an epoch), result.json and
+model.keras.
 """
 
 import contextlib

@@ -31,6 +31,7 @@ def tiny(**fields):
     config.update(dataset="digits", validation_split="validation[:30]", test_split="test[:50]", samples_every=1)
     config.update(epochs=2, steps_per_epoch=2, batch_size=8, shift=0.5)
     config.evaluation.batch_size = 20
+    config.checkpoint.steps = 1
     config.update(learning_rate=0.01, final_learning_rate=0.0)
     config.model.update(num_scales=1, filters=4, num_blocks=1)
     config.update(fields)
@@ -176,7 +177,7 @@ def test_the_model_is_the_best_checkpoint_and_can_be_loaded(run, eagerly):
 def assert_resumes(run, config):
     """The crashed run, given again, ends with the same metrics and weights."""
     assert len(metrics(run.crashed)) == 2 and not (run.crashed / "model.keras").exists()
-    assert saved(last(run.crashed))["optimizer/vars/0"] == 2  # steps
+    assert saved(last(run.crashed))["optimizer/vars/0"] == 3  # steps, the last in the middle of an epoch
     assert train.train_and_evaluate(config, run.crashed) == run.result
     assert metrics(run.crashed) == metrics(run.workdir)
     for name in ("checkpoints/step_0000000004.keras", "checkpoints/best.keras", "model.keras"):
@@ -192,7 +193,9 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     config.update(shift=0.0, learning_rate=0.1)
     config.model = ml_collections.ConfigDict({"num_couplings": 3, "hidden_units": (4,), "norm": "batch"})
     run = run_to_the_end(config, tmp_path)
-    best, latest = map(keras.saving.load_model, (run.crashed / "checkpoints/best.keras", last(run.crashed)))
+    best, latest = (
+        keras.saving.load_model(run.crashed / f"checkpoints/{name}.keras") for name in ("best", "step_0000000002")
+    )
     averages = latest.optimizer.variables[1 : 1 + len(latest.trainable_variables)]  # behind the number of steps
     for kept, average in zip(best.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
@@ -209,13 +212,13 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_steps_that_are_not_finite_end_the_run_before_it_is_saved(tmp_path, eagerly):
+def test_steps_that_are_not_finite_end_the_run_with_the_last_good_checkpoint(tmp_path, eagerly):
     message = (
         "loss or its gradient is not finite at 3 steps in a row, the last of them step 4.*Try a smaller learning_rate"
     )
     with pytest.raises(ValueError, match=message):
         train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5, max_skipped=3), tmp_path)
-    assert not any((tmp_path / "checkpoints").iterdir())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_0000000001.keras"]
 
 
 def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch, eagerly):

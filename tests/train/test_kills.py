@@ -1,0 +1,66 @@
+"""Runs of the command line that are terminated, killed and given again, in processes of their own."""
+
+import signal
+
+import pytest
+
+from tests.train import kills
+
+RUN = [
+    "--config=train/configs/moons.py",
+    "--config.epochs=4",
+    "--config.steps_per_epoch=50",
+    "--config.test_split=test[:100]",
+    "--config.model.num_scales=1",
+    "--config.model.filters=4",
+    "--config.model.num_blocks=1",
+    "--config.checkpoint.steps=3",
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run that is terminated, given again, killed and given again, and a second one that comes while it is there."""
+    folder = tmp_path_factory.mktemp("runs")
+    undisturbed, disturbed, done = folder / "undisturbed", folder / "disturbed", {}
+    process = kills.start(disturbed, *RUN)
+    kills.wait_for_a_checkpoint(disturbed, process, "")
+    process.send_signal(signal.SIGSTOP)  # it holds its workdir for as long as it takes
+    done["second"] = kills.finish(kills.start(disturbed, *RUN))
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    done["terminated"] = kills.finish(process)
+    done["saved"] = kills.newest(disturbed)
+    process, other = kills.start(disturbed, *RUN), kills.start(undisturbed, *RUN)
+    kills.wait_for_a_checkpoint(disturbed, process, done["saved"])
+    process.send_signal(signal.SIGKILL)
+    done["killed"] = kills.finish(process)
+    done["undisturbed"] = kills.finish(other)
+    done["last"] = kills.finish(kills.start(disturbed, *RUN))
+    return disturbed, undisturbed, done
+
+
+def test_a_second_run_in_the_workdir_is_refused(runs):
+    disturbed, _, done = runs
+    code, out = done["second"]
+    assert code == 1 and "Traceback" not in out
+    assert f"error: workdir {disturbed} is in use by another run (process " in out
+
+
+def test_sigterm_ends_a_run_well(runs):
+    _, _, done = runs
+    code, out = done["terminated"]
+    assert code == 0, out
+    step = int(done["saved"].removeprefix("step_").removesuffix(".keras"))
+    assert f"terminated; saved is step {step}: the same command goes on from there" in out
+
+
+def test_a_run_that_was_terminated_and_killed_ends_as_one_that_was_not(runs):
+    disturbed, undisturbed, done = runs
+    assert (done["killed"][0], done["undisturbed"][0], done["last"][0]) == (-signal.SIGKILL, 0, 0), done
+    assert "going on from step" in done["last"][1] and "going on from step" not in done["undisturbed"][1]
+    assert kills.differences(disturbed, undisturbed) == []
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
