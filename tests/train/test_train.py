@@ -445,7 +445,7 @@ def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp
     class Stop(Exception):
         pass
 
-    def compile(self, optimizer):
+    def compile(self, optimizer, steps_per_execution):
         raise Stop
 
     called = {}

@@ -22,9 +22,9 @@ def get_config():
     config.batch_size = 32
     config.epochs = 8
     config.steps_per_epoch = 500
-    config.learning_rate = 4e-3
+    config.learning_rate = 3e-3
     config.final_learning_rate = 0.0
-    config.warmup_steps = 50
+    config.warmup_steps = 100
     config.decay = "linear"
     config.decay_start = 0.3
     config.beta_2 = 0.99

@@ -12,7 +12,4 @@ def get_config():
     config.model.num_blocks = 3
     config.epochs = 18
     config.steps_per_epoch = 1000
-    config.learning_rate = 3e-3
-    config.warmup_steps = 100
-    config.decay_start = 0.3
     return config
