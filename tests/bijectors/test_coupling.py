@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests import laws
-from tfp_realnvp.bijectors import Coupling, additive, affine, affine_scale_first, scale
+from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, additive, affine, affine_scale_first, scale
 from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Nothing, Split
 
 tfb = tfp.bijectors
@@ -165,6 +165,12 @@ def test_hamiltonian_monte_carlo_walks_through_a_flow():
     states, results = walk(transformed, start)
     assert np.all(results.inner_results.is_accepted)
     assert states.shape == (3, 4, 2)
+
+
+def test_a_map_of_whole_pixels_needs_a_mask_that_gathers_them():
+    coupling = Coupling(Checkerboard(), lambda kept: kept[..., :1], ChannelAutoregressive)
+    with pytest.raises(ValueError, match="bijector_fn must give elementwise bijectors.*forward_min_event_ndims is 1"):
+        coupling.forward(np.ones([1, 2, 2, 2], np.float32))
 
 
 if __name__ == "__main__":

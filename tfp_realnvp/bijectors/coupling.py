@@ -57,10 +57,12 @@ class Coupling(FusedBijector):
         `bijector_fn` expects: for `affine` twice the channels of what is changed, for `additive` as many. It may be a
         Keras layer, a `tf.Module` or a function; `networks.Given` binds a context to it.
       bijector_fn: callable, parameters ↦ elementwise `tfb.Bijector`: `affine`, `affine_scale_first`, `additive`,
-        `scale`, or for example a `tfb.RationalQuadraticSpline`.
+        `scale`, or for example a `tfb.RationalQuadraticSpline`. With a mask that gathers what changes (`Channel`,
+        `Split`, `Nothing`) it may be one of the last axis as a whole, such as `ChannelAutoregressive`.
 
     Raises:
-      ValueError: for a mask array of the wrong rank or with other entries.
+      ValueError: for a mask array of the wrong rank or with other entries; when called, for a `bijector_fn` that is
+        not elementwise with a `Checkerboard` or `Dense` mask.
 
     Example:
 
@@ -88,6 +90,11 @@ class Coupling(FusedBijector):
         kept, changed = self._mask.split(x)
         f = self._bijector_fn(self._params(kept))
         ndims = f.forward_min_event_ndims  # 1 for a map of all channels of a pixel
+        if ndims and isinstance(self._mask, masks.Dense):
+            raise ValueError(
+                f"bijector_fn must give elementwise bijectors for a mask that does not gather what changes; got {f}, "
+                f"whose forward_min_event_ndims is {ndims}"
+            )
         result, log_slope = step(f, changed, ndims)
         shape = tf.shape(changed)
         if ndims:
