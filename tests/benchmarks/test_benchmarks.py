@@ -8,7 +8,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from benchmarks import flops, quality, report, timing, workers
+from benchmarks import curves, flops, quality, report, timing, workers
 from benchmarks.peers import TRAINING_BATCH, Maker, ours
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -68,6 +68,14 @@ def test_config_a_has_159_gflop_a_training_step():
     contestant = ours.real_nvp("float32")
     forward = contestant.flops("log_prob") / contestant.size("log_prob")
     assert 3 * forward * TRAINING_BATCH["images"] == pytest.approx(159e9, rel=0.03)
+
+
+def test_the_curves_of_runs_are_drawn(tmp_path):
+    line = '{"step": 10, "bits_per_dim": 5.0, "val_bits_per_dim": 4.9}\n'
+    (tmp_path / "metrics.jsonl").write_text(2 * line)
+    assert [each["step"] for each in curves.read(tmp_path)] == [10, 10]
+    curves.draw({"one": curves.read(tmp_path), "two": [{"step": 20, "bits_per_dim": 4.0}]}, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_worker_says_what_went_wrong_in_its_process_and_goes_on():

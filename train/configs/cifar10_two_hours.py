@@ -1,4 +1,4 @@
-"""CIFAR-10 within two hours of training on two cores: `SubpixelFlow`, wider and deeper than in `cifar10_fast`."""
+"""CIFAR-10, meant for two hours of training on two cores: the flow of `cifar10_fast`, wider and deeper."""
 
 from train.configs import cifar10_fast
 

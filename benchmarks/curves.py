@@ -1,0 +1,47 @@
+"""Draws the training curves of runs: bits/dim of each epoch over the steps, of training and of what was held out.
+
+python -m benchmarks.curves --out=docs/figures/cifar10_fast.png runs/cifar10_fast [other workdirs]
+"""
+
+import json
+import pathlib
+
+import matplotlib
+from absl import app, flags
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+_OUT = flags.DEFINE_string("out", None, "The PNG file to write.", required=True)
+
+
+def main(argv):
+    workdirs = [pathlib.Path(argument) for argument in argv[1:]]
+    missing = [str(workdir) for workdir in workdirs if not (workdir / "metrics.jsonl").exists()]
+    if missing or not workdirs:
+        raise app.UsageError(f"the arguments must be workdirs that hold a metrics.jsonl; got {missing or 'none'}")
+    draw({workdir.name: read(workdir) for workdir in workdirs}, _OUT.value)
+
+
+def read(workdir):
+    """The lines of a workdir's metrics.jsonl, a dictionary each."""
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def draw(runs, path):
+    """Draws the lines of each run, by its name, into a PNG file."""
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, lines in runs.items():
+        steps = [line["step"] for line in lines]
+        for key, label in (("bits_per_dim", "training"), ("val_bits_per_dim", "held out")):
+            if key in lines[0]:
+                axes.plot(steps, [line[key] for line in lines], marker=".", label=f"{name}, {label}")
+    axes.set(xlabel="steps", ylabel="bits/dim (of training: mean of the epoch)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    app.run(main)
