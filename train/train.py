@@ -83,9 +83,8 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     )
     saved = checkpoints.Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
     with strategy.scope():
-        new = (
-            None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
-        )  # or an error, unwritten
+        # Before anything is written: it may be an error.
+        new = None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
     with (
         strategies.all_workers(strategy),
         strategies.own_folder(strategy, workdir) as folder,

@@ -146,7 +146,7 @@ def _refinement(options, networks):
         bound="tanh",
         factorized=True,
     )
-    (seed,) = spawn_seeds(options.seed, 5)[4:]
+    seed = spawn_seeds(options.seed, 5)[-1]  # the first four are the pixels'
     return scales_of_steps(options.event_shape, glow, seed, networks, first)
 
 
