@@ -1,26 +1,26 @@
 """Draws the training curves of runs: bits/dim of each epoch over the steps, of training and of what was held out.
 
-python -m benchmarks.curves --out=docs/figures/cifar10_fast.png runs/cifar10_fast [other workdirs]
+python -m benchmarks.curves docs/figures/cifar10_fast.png runs/cifar10_fast [other workdirs]
 """
 
 import json
 import pathlib
 
 import matplotlib
-from absl import app, flags
+from absl import app
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-_OUT = flags.DEFINE_string("out", None, "The PNG file to write.", required=True)
-
 
 def main(argv):
-    workdirs = [pathlib.Path(argument) for argument in argv[1:]]
+    path, *workdirs = [pathlib.Path(argument) for argument in argv[1:]] or [pathlib.Path()]
+    if path.suffix != ".png":
+        raise app.UsageError(f"the first argument must be the .png file to write; got {str(path)!r}")
     missing = [str(workdir) for workdir in workdirs if not (workdir / "metrics.jsonl").exists()]
     if missing or not workdirs:
-        raise app.UsageError(f"the arguments must be workdirs that hold a metrics.jsonl; got {missing or 'none'}")
-    draw({workdir.name: read(workdir) for workdir in workdirs}, _OUT.value)
+        raise app.UsageError(f"the others must be workdirs that hold a metrics.jsonl; got {missing or 'none'}")
+    draw({workdir.name: read(workdir) for workdir in workdirs}, path)
 
 
 def read(workdir):
