@@ -258,10 +258,28 @@ def test_get_knows_names_and_layers():
     assert dequantization.get(layer) is layer
 
 
+def test_get_knows_layers_in_their_serialized_form():
+    form = {"class_name": "tfp_realnvp>VariationalDequantization", "config": {"num_couplings": 2, "seed": 5}}
+    layer = dequantization.get(form, seed=3, dtype="mixed_bfloat16")
+    assert (layer.num_couplings, layer.seed, layer.dtype_policy.name) == (2, 5, "mixed_bfloat16")
+    del form["config"]["seed"]
+    flow = rnvp.UvA((8, 8, 1), multi_scale=False, filters=2, num_blocks=1, dequantization=form, seed=3)
+    assert flow.dequantization.seed == 3
+    again = type(flow).from_config(flow.get_config())
+    assert again.get_config() == flow.get_config()
+    assert again.dequantization.num_couplings == 2
+
+
 @pytest.mark.parametrize("identifier", ["gaussian", None, 0, UniformDequantization])
 def test_get_refuses_anything_else(identifier):
     with pytest.raises(ValueError, match='dequantization must be "uniform", "variational" or a Keras layer; got'):
         dequantization.get(identifier)
+
+
+@pytest.mark.parametrize("form", [{}, {"class_name": "tfp_realnvp>VariationalDequantization", "config": {"depth": 2}}])
+def test_get_refuses_what_describes_no_layer(form):
+    with pytest.raises(ValueError, match=r"dequantization must be a layer in Keras's form; got \{"):
+        dequantization.get(form)
 
 
 @pytest.mark.parametrize(

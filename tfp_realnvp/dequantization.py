@@ -132,19 +132,26 @@ class VariationalDequantization(keras.layers.Layer):
 
 
 def get(identifier, seed=None, dtype=None):
-    """The dequantization that "uniform" or "variational" names; one that is given already, as it is.
+    """The dequantization that "uniform" or "variational" names, or a dictionary describes; a layer, as it is.
 
     Args:
-      identifier: "uniform", "variational" (with its default sizes), or a `keras.layers.Layer` of the form of
-        `UniformDequantization`.
-      seed: int or None, of the networks' initialization.
-      dtype: Keras dtype policy of the networks.
+      identifier: "uniform", "variational" (with its default sizes), a layer of the form of `UniformDequantization`, or
+        such a layer in Keras's serialized form, as in
+        `{"class_name": "tfp_realnvp>VariationalDequantization", "config": {"num_couplings": 2}}`.
+      seed: int or None, of the networks' initialization, unless `identifier` has its own.
+      dtype: Keras dtype policy of the networks, unless `identifier` has its own.
 
     Raises:
-      ValueError: for another name.
+      ValueError: for another name, or a dictionary of another form.
     """
     if isinstance(identifier, keras.layers.Layer):
         return identifier
+    if isinstance(identifier, dict):
+        options = {"seed": seed, "dtype": dtype, "name": "dequantization", **identifier.get("config", {})}
+        try:
+            return keras.layers.deserialize({"class_name": None, **identifier, "config": options})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"dequantization must be a layer in Keras's form; got {identifier!r}") from error
     if identifier == "uniform":
         return UniformDequantization(name="dequantization")
     if identifier == "variational":

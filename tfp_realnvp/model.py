@@ -53,8 +53,8 @@ class FlowModel(keras.Model):
         of batch shape [batch] from networks that it does not make anew (see `networks.Given`).
       num_bins: number of pixel levels, or None for continuous data. "auto": 256 for events of rank 3, None otherwise.
       seed: int, the seed of the dequantization noise; None draws one.
-      dequantization: "uniform", "variational", or a layer from `dequantization`; what `fit`, `evaluate` and `predict`
-        add to pixel levels, its log q part of the bound.
+      dequantization: "uniform", "variational", or a layer from `dequantization`, also in Keras's serialized form; what
+        `fit`, `evaluate` and `predict` add to pixel levels, its log q part of the bound.
       num_classes: number of classes, for a flow conditioned on one; the contexts are then labels, ints.
       context_size: size of the vector that the flow is conditioned on.
       networks: Keras layers that the distribution uses otherwise than in its bijectors, so that they are trained.

@@ -382,7 +382,7 @@ def new_model(config, examples):
             f"architecture must be one that takes {name} for conditional=True with dataset={config.dataset}; got "
             f"{config.architecture}"
         )
-    model = flow(examples.event_shape, num_bins=examples.num_bins, seed=config.seed, **given, **config.model)
+    model = flow(examples.event_shape, num_bins=examples.num_bins, seed=config.seed, **given, **config.model.to_dict())
     if config.init_from_official:
         official_checkpoint.load_weights(model, config.init_from_official)
         print(f"weights of {config.init_from_official}, with {config.model.to_dict()}")

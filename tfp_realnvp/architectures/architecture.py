@@ -136,16 +136,13 @@ class Architecture(FlowModel):
 
     def get_config(self):
         config = {**self._arguments, "dtype": keras.dtype_policies.serialize(self.dtype_policy), "name": self.name}
-        if isinstance(config.get("dequantization"), keras.layers.Layer):
+        if not isinstance(config.get("dequantization", ""), str):
             config["dequantization"] = keras.saving.serialize_keras_object(self.dequantization)
         return {**config, "format_version": FORMAT_VERSION}
 
     @classmethod
     def from_config(cls, config):
-        config = checked_config(config)
-        if isinstance(config.get("dequantization"), dict):
-            config["dequantization"] = keras.saving.deserialize_keras_object(config["dequantization"])
-        return cls(**config)
+        return cls(**checked_config(config))
 
 
 class Networks:
