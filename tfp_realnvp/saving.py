@@ -50,7 +50,7 @@ def load_model(filepath):
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # whatever the bytes made zipfile do
         raise ValueError(f"{path} is truncated, or no .keras file ({error})") from error
     if damaged:
         raise ValueError(f"{path} is damaged: the checksum of its {damaged} is wrong")

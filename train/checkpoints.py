@@ -4,10 +4,11 @@ import contextlib
 import signal
 import threading
 import time
-import zipfile
 
 import keras
 from absl import logging
+
+import tfp_realnvp as rnvp
 
 
 class Checkpoints:
@@ -32,21 +33,21 @@ class Checkpoints:
         return sorted(self._folder.glob("step_*.keras"))
 
     def load(self):
-        """The model of the last checkpoint that is undamaged, or None where there are no checkpoints.
+        """The model of the last checkpoint that can be loaded, or None where there are no checkpoints.
 
         Raises:
-          ValueError: where there are checkpoints, but all are damaged.
+          ValueError: where there are checkpoints, but none can be loaded.
         """
         paths = self.paths()
         for path in reversed(paths):
-            damage = damage_of(path)
-            if damage is None:
-                return keras.saving.load_model(path)
-            logging.warning(f"checkpoint {path} is damaged ({damage}): falling back to the one before it")
+            try:
+                return rnvp.load_model(path)
+            except ValueError as error:
+                logging.warning(f"{error}: falling back to the checkpoint before it")
         if paths:
             raise ValueError(
-                f"workdir must hold a checkpoint that is not damaged, as are {', '.join(map(str, paths))}. Nothing was "
-                "deleted: bring one back from a copy, or begin anew in another --workdir"
+                f"workdir must hold a checkpoint that can be loaded; none of {', '.join(map(str, paths))} can. Nothing "
+                "was deleted: bring one back from a copy, or begin anew in another --workdir"
             )
         return None
 
@@ -147,26 +148,15 @@ def step_of(model):
     return int(model.optimizer.iterations.numpy())
 
 
-def load_undamaged(path):
-    """The model of a `.keras` file.
+def load_best(path):
+    """The model of the checkpoint of the best epoch.
 
     Raises:
-      ValueError: where the file is damaged.
+      ValueError: where it cannot be loaded.
     """
-    damage = damage_of(path)
-    if damage is not None:
-        raise ValueError(
-            f"{path} is damaged ({damage}). Bring it back from a copy; or remove it, and the run ends with its last "
-            "epoch instead of its best"
-        )
-    return keras.saving.load_model(path)
-
-
-def damage_of(path):
-    """What is wrong with a `.keras` file, a zip archive with checksums; None if nothing is."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            member = archive.testzip()
-    except Exception as error:  # whatever the bytes made zipfile do
-        return f"{type(error).__name__}: {error}"
-    return member and f"wrong checksum of {member}"
+        return rnvp.load_model(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. Bring it back from a copy; or remove it, and the run ends with its last epoch, not its best"
+        ) from error

@@ -60,9 +60,9 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
 
     Raises:
       ValueError: for unknown fields or values of the config, data that are not there, or a workdir that holds the run
-        of another config (nothing is written into it), that another run is in, or whose checkpoints are all damaged; or
-        `config.max_skipped` steps in a row whose loss or gradient is not finite (the last good checkpoint is kept); or
-        a batch that the replicas cannot share equally.
+        of another config (nothing is written into it), that another run is in, or none of whose checkpoints can be
+        loaded; or `config.max_skipped` steps in a row whose loss or gradient is not finite (the last good checkpoint is
+        kept); or a batch that the replicas cannot share equally.
       ConnectionError: where another worker has died.
       OSError: where something cannot be written, such as on a full disk; the checkpoints are kept.
       SystemExit: with the code 0, when SIGTERM has come and the next step is saved.
@@ -126,7 +126,7 @@ def finish(saved, test, validation, config, workdir):
       The dictionary that it writes to `result.json`.
     """
     best = workdir / BEST
-    final = checkpoints.load_undamaged(best) if validation and best.exists() else saved.load()
+    final = checkpoints.load_best(best) if validation and best.exists() else saved.load()
     if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # so that decode gives back what encode got
     final.save(workdir / "model.keras")
