@@ -41,6 +41,7 @@ def load_model(filepath):
     Raises:
       ValueError: for a file that is not there, truncated, damaged, of a newer format, without some of its weights, or
         with anything but registered classes in it.
+      OSError: for a file that may not, or cannot, be read.
 
     Example: `model = rnvp.load_model("flow.keras")`
     """
@@ -50,6 +51,8 @@ def load_model(filepath):
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+    except OSError:
+        raise
     except Exception as error:  # whatever the bytes made zipfile do
         raise ValueError(f"{path} is truncated, or no .keras file ({error})") from error
     if damaged:

@@ -68,6 +68,8 @@ def load(config, split, data_dir=None):
             raise ValueError(
                 f"{name} must be 0 for dataset={config.dataset}: it is for TFDS's images; got {config[name]}"
             )
+    if config.grayscale and config.dataset != "folder":
+        raise ValueError(f"grayscale must be False for dataset={config.dataset}: it is for a folder's; got True")
     examples = loaders.get(config.dataset, _tfds)(config, split, data_dir)
     if not examples.size:
         raise ValueError(f"split {split!r} of dataset {config.dataset!r} is empty")
@@ -193,20 +195,25 @@ def _instructions(name, split, sizes):
 
 
 def _folder(config, split, data_dir):
-    """Pictures below `data_dir`'s train/ and test/, resized; without these two a tenth of all is held out as test."""
+    """Pictures below `data_dir`'s train/ and test/, resized; without these two every tenth is held out as test."""
     parts = [pathlib.Path(data_dir or "") / name for name in ("train", "test")]
     if data_dir and all(part.is_dir() for part in parts):
         train, test = map(pictures, parts)
     else:
         every = pictures(data_dir)
-        train, test = np.split(every, [len(every) - len(every) // 10])
+        is_test = np.arange(len(every)) % 10 == 9  # not the last tenth: folders may be classes, and names dates
+        train, test = every[~is_test], every[is_test]
+    examples = _from_arrays(config, toy.Arrays({"train": (train,), "test": (test,)}, num_bins=256), split)
+    channels = 1 if config.grayscale else 3
+    for path in examples.dataset.as_numpy_iterator():  # rather now than in the middle of a run
+        try:
+            _checked(path.decode(), channels)
+        except ValueError as error:
+            raise ValueError(f"data_dir must hold pictures that can be read; of {path.decode()} {error}") from error
 
     def read(path):
-        channels = 1 if config.grayscale else 3
-        image = tf.io.decode_image(tf.io.read_file(path), channels, expand_animations=False)
-        return _levels(keras.preprocessing.image.smart_resize(image, config.image_size))
+        return _levels(keras.preprocessing.image.smart_resize(_decoded(path, channels), config.image_size))
 
-    examples = _from_arrays(config, toy.Arrays({"train": (train,), "test": (test,)}, num_bins=256), split)
     images = examples.dataset.map(read, tf.data.AUTOTUNE)
     return dataclasses.replace(examples, dataset=images, event_shape=tuple(images.element_spec.shape))
 
@@ -235,16 +242,27 @@ def picture(path, event_shape, num_bins):
     Raises:
       ValueError: for a file that is no picture, another size, or levels of `num_bins` and more.
     """
-    try:
-        image = tf.io.decode_image(tf.io.read_file(path), event_shape[-1], expand_animations=False).numpy()
-    except tf.errors.OpError as error:
-        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
-        raise ValueError(f"the picture cannot be read: {reason}") from error
+    image = _checked(path, event_shape[-1]).numpy()
     if image.shape != event_shape:
         raise ValueError(f"the picture must have shape {event_shape}; got {image.shape}")
     if image.max() >= num_bins:
         raise ValueError(f"the picture must have levels from 0 to {num_bins - 1}; got {image.max()}")
     return image
+
+
+def _checked(path, channels):
+    """A picture's pixels; raises a ValueError where it cannot be read."""
+    try:
+        return _decoded(path, channels)
+    except tf.errors.OpError as error:
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
+        raise ValueError(f"the picture cannot be read: {reason}") from error
+
+
+def _decoded(path, channels):
+    """A picture's pixels, in 1 or 3 channels."""
+    image = tf.io.decode_image(tf.io.read_file(path), 3, expand_animations=False)  # no other number suits a BMP
+    return tf.image.rgb_to_grayscale(image) if channels == 1 else image
 
 
 def _tfds(config, split, data_dir):

@@ -283,10 +283,19 @@ def test_a_folder_without_them_holds_a_tenth_out(tmp_path):
 
 
 def test_a_folder_of_gray_pictures_has_one_channel(tmp_path):
-    write_pictures(tmp_path, [f"{number}.png" for number in range(10)], mode="L")
+    suffixes = ["png", "bmp", "png", "bmp", "png", "png", "png", "png", "png", "png"]
+    write_pictures(tmp_path, [f"{number}.{suffix}" for number, suffix in enumerate(suffixes)], mode="L")
     examples = load("folder", "train", str(tmp_path), grayscale=True, image_size=(8, 8))
     assert examples.event_shape == (8, 8, 1)
     assert [row[0] for row in rows(examples)] == [10 * number for number in range(9)]
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_a_picture_of_a_folder_that_cannot_be_read_is_named(tmp_path, grayscale):
+    write_pictures(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:60])
+    with pytest.raises(ValueError, match="data_dir must hold pictures that can be read; of .*b.png the picture"):
+        load("folder", "train", str(tmp_path), grayscale=grayscale)
 
 
 def test_a_folder_is_read_as_keras_does(tmp_path):
@@ -304,9 +313,10 @@ def test_a_folder_is_read_as_keras_does(tmp_path):
 def test_slices_of_a_folder_are_tfdss(tmp_path):
     write_pictures(tmp_path, [f"{number:02d}.png" for number in range(20)])
     reds = lambda split: [row[0] // 10 for row in rows(load("folder", split, str(tmp_path)))]
-    assert reds("train") == list(range(18)) and reds("test") == [18, 19]
-    assert reds("train[:-5]") + reds("train[-5:]") == list(range(18))
-    assert reds("train[:50%]") == list(range(9))
+    others = [number for number in range(20) if number % 10 < 9]  # of a folder of classes, some of each are held out
+    assert reds("train") == others and reds("test") == [9, 19]
+    assert reds("train[:-5]") + reds("train[-5:]") == others
+    assert reds("train[:50%]") == others[:9]
     assert reds("test[1:]+train[3:5]") == [19, 3, 4]
     assert load("folder", "train[-5:]", str(tmp_path)).size == 5
     with pytest.raises(ValueError, match=r"split 'test\[:0\]' of dataset 'folder' is empty"):
@@ -531,6 +541,7 @@ def test_what_is_held_in_memory_is_limited(side, size, buffer_size, cached, monk
         ("digits", {"crop": -3}, "crop must not be negative; got -3"),
         ("digits", {"central_crop": 4}, "central_crop must be 0 for dataset=digits.*; got 4"),
         ("moons", {"shorter_side": 8}, "shorter_side must be 0 for dataset=moons.*; got 8"),
+        ("pictures", {"grayscale": True}, "grayscale must be False for dataset=pictures: .*; got True"),
         ("folder", {"crop": 8}, "crop must be 0 for dataset=folder.*; got 8"),
     ],
     ids=str,
