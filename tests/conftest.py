@@ -1,9 +1,12 @@
 """Fixtures of more than one file."""
 
 import contextlib
+import importlib
+import sys
 
 import pytest
 import tensorflow as tf
+from absl import app, flags, logging
 
 
 @contextlib.contextmanager
@@ -35,3 +38,22 @@ def in_graphs():
     """Runs as users do, in a file that runs eagerly otherwise."""
     with _functions_run_eagerly(False):
         yield
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    """Runs a program in this process, as `python -m` does in one of its own; the flags are its own."""
+    known, verbosity = {*flags.FLAGS}, logging.get_verbosity()
+
+    def run(*arguments, program="train.main"):
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        for name in (program, "config_config"):  # the latter is the config file, as ml_collections calls it
+            sys.modules.pop(name, None)
+        main = importlib.import_module(program)
+        main.main(getattr(main, "parse_flags", app.parse_flags_with_usage)(sys.argv))
+
+    yield run
+    for name in {*flags.FLAGS} - known:
+        delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
+    logging.set_verbosity(verbosity)

@@ -2,13 +2,12 @@
 
 import importlib
 import re
-import sys
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import app
 
 import tfp_realnvp as rnvp
 from tests.laws import randomize_weights
@@ -99,6 +98,7 @@ LEVELS = np.random.default_rng(0).integers(17, size=(6, 4, 4, 1)).astype(np.uint
 LABELS = np.arange(6) % 3
 POINTS = np.random.default_rng(1).standard_normal([6, 2]).astype(np.float32)
 IMAGE, LATENT = (4, 4, 1), (1, 4, 4, 1)
+SMALL = dict(num_scales=1, filters=1, num_blocks=1)  # where it is built before the error is found
 batches = lambda *columns: tf.data.Dataset.from_tensor_slices(columns[0] if len(columns) == 1 else columns).batch(2)
 
 ARGUMENTS = [
@@ -111,14 +111,17 @@ ARGUMENTS = [
     ),
     (lambda m: rnvp.RealNVP(IMAGE, num_bins=0), "num_bins must be None or an int from 1 to 65536; got 0"),
     (lambda m: rnvp.RealNVP(IMAGE, num_bins="many"), "num_bins must be None or an int from 1 to 65536; got 'many'"),
-    (lambda m: rnvp.RealNVP(IMAGE, alpha=0.7), "alpha must be in [0, 0.5); got 0.7"),
+    (lambda m: rnvp.RealNVP(IMAGE, **SMALL, alpha=0.7), "alpha must be in [0, 0.5); got 0.7"),
     (
-        lambda m: rnvp.RealNVP(IMAGE, dequantization="nope"),
+        lambda m: rnvp.RealNVP(IMAGE, **SMALL, dequantization="nope"),
         'dequantization must be "uniform", "variational" or a Keras',
     ),
-    (lambda m: rnvp.RealNVP(IMAGE, num_classes=0), "num_classes must be None or a positive int; got 0"),
-    (lambda m: rnvp.RealNVP(IMAGE, context_size=2.5), "context_size must be None or a positive int; got 2.5"),
-    (lambda m: rnvp.RealNVP(IMAGE, num_classes=3, context_size=2), "num_classes and context_size exclude each other"),
+    (lambda m: rnvp.RealNVP(IMAGE, **SMALL, num_classes=0), "num_classes must be None or a positive int; got 0"),
+    (lambda m: rnvp.RealNVP(IMAGE, **SMALL, context_size=2.5), "context_size must be None or a positive int; got 2.5"),
+    (
+        lambda m: rnvp.RealNVP(IMAGE, **SMALL, num_classes=3, context_size=2),
+        "num_classes and context_size exclude each other",
+    ),
     (lambda m: rnvp.RealNVP(IMAGE, num_scales=0), "num_scales must be a positive int; got 0"),
     (lambda m: rnvp.RealNVP(IMAGE, num_scales=5), "divisible by 2^(num_scales - 1) = 16; got (4, 4, 1)"),
     (lambda m: rnvp.RealNVP(IMAGE, filters=2.5), "filters must be a positive int; got 2.5"),
@@ -271,7 +274,7 @@ COMMANDS = {
     "--config.test_split=test[:0]": "error: split 'test[:0]' of dataset 'digits' is empty",
     "--config.model.filters=0": "error: filters must be a positive int; got 0",
     "--config.model.num_scales=5": "error: event_shape must have a height and width divisible by ",
-    "--config.model.dequantization=nope": 'error: dequantization must be "uniform", "variational"',
+    "--config.model.num_blocks=1 --config.model.dequantization=nope": 'error: dequantization must be "uniform", ',
     "--init_from_official=no/such": "error: prefix must be the path of a TensorFlow checkpoint, without .index",
     "--workdir={folder}/file": "error: workdir must be a folder; got the file ",
     "--workdir={folder}/another": "error: workdir {folder}/another holds the run of another config",
@@ -330,25 +333,6 @@ def folder(tmp_path):
     (tmp_path / "another").mkdir()
     (tmp_path / "another/config.json").write_text(config.to_json_best_effort())
     return tmp_path
-
-
-@pytest.fixture
-def command_line(monkeypatch):
-    """Runs the program in this process, as `python -m train.main` does; the flags are its own."""
-    known, verbosity = {*flags.FLAGS}, logging.get_verbosity()
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train/main.py", *arguments])
-        for name in ("train.main", "config_config"):  # the latter is the config file, as ml_collections calls it
-            sys.modules.pop(name, None)
-        main = importlib.import_module("train.main")
-        main.main(main.parse_flags(sys.argv))
-
-    yield run
-    for name in {*flags.FLAGS} - known:
-        delattr(flags.FLAGS, name)
-    flags.FLAGS.unparse_flags()
-    logging.set_verbosity(verbosity)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,9 +4,7 @@ import base64
 import io
 import json
 import marshal
-import pathlib
 import pickle
-import subprocess
 import sys
 import zipfile
 
@@ -73,22 +71,6 @@ def test_a_file_carries_the_config_and_the_version_of_its_format(flow):
     assert config["format_version"] == rnvp.saving.FORMAT_VERSION
     assert config == json.loads(json.dumps(model.get_config()))
     assert (config["event_shape"], config["num_bins"], config["hidden_units"]) == ([4, 4, 1], 17, [3])
-
-
-def test_a_new_process_loads_it_without_arguments(flow, tmp_path):
-    model, path = flow
-    np.save(tmp_path / "images.npy", IMAGES)
-    program = """
-import sys, keras, numpy as np, tensorflow as tf, tfp_realnvp as rnvp
-tf.config.run_functions_eagerly(True)
-path, images = sys.argv[1], np.load(sys.argv[2])
-models = keras.saving.load_model(path), rnvp.load_model(path)
-np.save(sys.argv[2], [model.predict(images, verbose=0) for model in models])
-"""
-    command = [sys.executable, "-c", program, str(path), str(tmp_path / "images.npy")]
-    subprocess.run(command, check=True, cwd=pathlib.Path(__file__).parents[1])
-    for nats in np.load(tmp_path / "images.npy"):
-        np.testing.assert_allclose(nats, model.predict(IMAGES, verbose=0), rtol=1e-5)
 
 
 def test_a_file_without_a_version_is_of_the_first_format(flow, tmp_path):

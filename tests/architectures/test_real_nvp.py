@@ -10,12 +10,13 @@ import tensorflow as tf
 import tfp_realnvp as rnvp
 from tfp_realnvp.networks.layers import moments_of
 
+pytestmark = pytest.mark.usefixtures("module_eagerly")
+
 
 @pytest.mark.parametrize(
     "event_shape, num_scales, filters, num_blocks, parameters",
     [
         ((32, 32, 3), 2, 32, 4, 2_522_473),
-        ((32, 32, 3), 2, 64, 8, 19_609_545),
         ((32, 32, 3), 4, 32, 4, 46_220_359),
         ((16, 16, 3), 3, 8, 2, 421_629),
     ],
@@ -24,13 +25,6 @@ def test_trainable_parameters_are_those_of_the_authors_code(event_shape, num_sca
     model = rnvp.RealNVP(event_shape, num_scales=num_scales, filters=filters, num_blocks=num_blocks)
     assert sum(math.prod(w.shape) for w in model.trainable_weights) == parameters
     assert sum(math.prod(v.shape) for v in model.distribution.trainable_variables) == parameters
-
-
-def test_the_graph_of_log_prob_holds_each_convolution_once():
-    model = rnvp.RealNVP((8, 8, 1), num_scales=2, filters=2, num_blocks=1)
-    convolutions = 10 * 6  # ten couplings of 3 + 3 · num_blocks convolutions
-    log_prob = tf.function(model.distribution.log_prob).get_concrete_function(tf.TensorSpec([None, 8, 8, 1]))
-    assert sum(op.type == "Conv2D" for op in log_prob.graph.get_operations()) == convolutions
 
 
 def test_the_latent_has_the_shape_of_the_image_and_the_flow_is_fully_convolutional():
@@ -70,7 +64,7 @@ def test_another_precision_is_the_same_flow_with_its_optimizer():
     images = np.random.default_rng(0).integers(256, size=(8, 8, 8, 3)).astype(np.uint8)
     model = rnvp.RealNVP((8, 8, 3), num_scales=1, filters=8, num_blocks=1, seed=0, dtype="mixed_bfloat16")
     model.compile(rnvp.optimizers.Adam(0.01), run_eagerly=True)
-    model.fit(images, batch_size=4, epochs=2, verbose=0)
+    model.fit(images, batch_size=4, verbose=0)
     exact = model.with_dtype("float32")
     assert exact.dtype_policy.name == "float32" and exact.seed == model.seed
     np.testing.assert_array_equal(exact.decode(exact.encode(images)), images)
@@ -79,7 +73,7 @@ def test_another_precision_is_the_same_flow_with_its_optimizer():
         get = operator.attrgetter(variables)
         for weight, expected in zip(get(exact), get(model), strict=True):
             np.testing.assert_array_equal(weight, expected)
-    assert int(exact.optimizer.iterations) == 4
+    assert int(exact.optimizer.iterations) == 2
 
 
 # The options of the code and of the paper.
@@ -92,7 +86,7 @@ def networks(model):
 
 
 def small(**options):
-    return rnvp.RealNVP((8, 8, 1), **{**dict(num_scales=3, filters=2, num_blocks=1, seed=0), **options})
+    return rnvp.RealNVP((8, 8, 1), **{**dict(num_scales=2, filters=2, num_blocks=1, seed=0), **options})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +94,7 @@ def small(**options):
     [(1, [1, 4, 16], [2, 4, 8]), (2, [1, 2, 4], [2, 4, 8]), (3, [1, 1, 1], [2, 4, 8]), (4, [1, 1, 1], [2, 2, 2])],
 )
 def test_what_goes_on_to_the_next_scale(recursion_type, channels, widths):
-    model = small(recursion_type=recursion_type)
+    model = small(num_scales=3, recursion_type=recursion_type)
     first = [networks[0].network for networks in model.networks_by_scale()]
     assert [network.conv_in.v.shape[2] // 2 for network in first] == channels
     assert [network.filters for network in first] == widths
@@ -153,7 +147,7 @@ def test_vector_flows_have_the_options_of_couplings(options):
     model = rnvp.RealNVP((3,), num_scales=1, filters=8, num_blocks=1, seed=0, **options)
     points = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
     model.compile()
-    model.fit(points, epochs=2, verbose=0)
+    model.fit(points, verbose=0)
     np.testing.assert_allclose(model.decode(model.encode(points)), points, atol=1e-4)
     assert [type(n).__name__ for n in networks(model).values()].count("MLP") == (2 if "use_affine" in options else 0)
 
@@ -169,7 +163,7 @@ def test_vector_flows_have_the_options_of_couplings(options):
         (dict(event_shape=(8, 8, 1), num_scales=0), "num_scales must be a positive int; got 0"),
         (dict(event_shape=(8, 8, 1), filters=-3), "filters must be a positive int; got -3"),
         (dict(event_shape=(8, 8, 1), num_blocks=1.5), "num_blocks must be a positive int; got 1.5"),
-        (dict(event_shape=(8, 8, 1), alpha=0.5), r"alpha must be in \[0, 0.5\); got 0.5"),
+        (dict(event_shape=(8, 8, 1), filters=1, num_blocks=1, alpha=0.5), r"alpha must be in \[0, 0.5\); got 0.5"),
         (dict(event_shape=(8, 8, 1), recursion_type=5), "recursion_type must be 1, 2, 3 or 4; got 5"),
         (dict(event_shape=(8, 8, 1), running_average=1.0), r"running_average must be None, or in \[0, 1\).*got 1.0"),
         (

@@ -119,17 +119,6 @@ def test_a_new_flow_is_the_logit():
         np.testing.assert_allclose(model.bijector.inverse(x), preprocess(x)[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "options, shapes", [(dict(multi_scale=True), [(2, 4, 4), (2, 4, 4)]), (dict(), [(4, 8, 2)])], ids=str
-)
-def test_latents_by_scale_are_joined_again(options, shapes):
-    model = small((4, 8, 2), **options)
-    z = np.random.default_rng(0).standard_normal([3, 4, 8, 2]).astype(np.float32)
-    latents = model.latents_by_scale(z)
-    assert [latent.shape for latent in latents] == [(3, *shape) for shape in shapes]
-    np.testing.assert_array_equal(model.join_latents(latents), z)
-
-
 def test_the_simple_flow_takes_images_of_odd_sizes():
     model = small((3, 5, 2))
     images = np.random.default_rng(0).integers(256, size=(2, 3, 5, 2)).astype(np.uint8)
@@ -150,7 +139,7 @@ def test_the_simple_flow_takes_images_of_odd_sizes():
 )
 def test_bad_arguments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
-        rnvp.UvA(**{"event_shape": (4, 4, 1), **arguments})
+        rnvp.UvA(**{"event_shape": (4, 4, 1), "filters": 1, "num_blocks": 1, **arguments})
 
 
 if __name__ == "__main__":

@@ -1,17 +1,12 @@
 """The benchmarks' parts that need no peers, at tiny sizes."""
 
 import importlib.util
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
 
 from benchmarks import curves, flops, quality, report, timing, workers
 from benchmarks.peers import TRAINING_BATCH, Maker, ours
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def measurement(contestant, seconds, number_of_flops=100):
@@ -103,6 +98,7 @@ def test_the_learning_rate_warms_up_is_held_and_ends_at_nothing():
         ),
     ],
 )
-def test_wrong_flags_and_missing_peers_are_errors(flag, message):
-    done = subprocess.run([sys.executable, "-m", "benchmarks.main", flag], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode and message in done.stdout + done.stderr
+def test_wrong_flags_and_missing_peers_are_errors(flag, message, command_line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command_line(flag, program="benchmarks.main")
+    assert stopped.value.code and message in str(stopped.value) + "".join(capsys.readouterr())

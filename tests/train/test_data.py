@@ -555,11 +555,11 @@ def test_preprocessing_that_cannot_be_is_refused(dataset, fields, message, tfds_
 
 
 @pytest.mark.parametrize("options", AUGMENTATIONS)
-@pytest.mark.parametrize("start_step", [1, 2, 3, 7])  # a pass over ten examples ends within the third batch of four
-def test_the_stream_can_be_entered_at_any_step(start_step, options):
+def test_the_stream_can_be_entered_at_any_step(options):
     whole = stream(numbered(10), 10, **options)
-    entered = stream(numbered(10), 10 - start_step, start_step=start_step, **options)
-    np.testing.assert_array_equal(entered, whole[start_step:])
+    for start_step in (1, 2, 3, 7):  # a pass over ten examples ends within the third batch of four
+        entered = stream(numbered(10), 10 - start_step, start_step=start_step, **options)
+        np.testing.assert_array_equal(entered, whole[start_step:])
 
 
 @pytest.mark.parametrize("options", AUGMENTATIONS)

@@ -11,6 +11,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tfp_realnvp as rnvp
+from tests import laws
 from train import figures
 
 tfd = tfp.distributions
@@ -21,6 +22,8 @@ NAMES = {
     *("samples", "data_and_samples", "reconstructions", "manifold", "interpolation", "hierarchy"),
     *("samples_2x", "samples_10x", "nearest"),
 }
+
+pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 class Identity:
@@ -63,9 +66,8 @@ class Halves(Identity):
 @pytest.fixture(scope="module")
 def model():
     """Two scales of random weights."""
-    model = rnvp.RealNVP((8, 8, 1), num_scales=2, filters=2, num_blocks=1, num_bins=17, seed=0)
-    generator = np.random.default_rng(0)
-    model.set_weights([w + 0.1 * generator.uniform(size=w.shape) for w in model.get_weights()])
+    model = rnvp.Glow((8, 8, 1), num_scales=2, steps_per_scale=1, filters=2, num_bins=17, seed=0)
+    laws.randomize_weights(model.weights)
     model.compile()
     model.optimizer.iterations.assign(7)
     return model
