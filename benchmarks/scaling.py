@@ -1,73 +1,50 @@
 """Throughput of several workers with one thread each, over that of one worker with one thread.
 
-  python -m benchmarks.scaling [--workers=2] [--batch_size=64] [--steps=10] [--repetitions=3]
+  python -m benchmarks.scaling [--workers=2] [--batch_size=64] [--steps=3] [--repetitions=5]
 
-Config A of the other benchmarks on random images, the same global batch for all; each worker is a process on 127.0.0.1.
-Repetitions of the two alternate. To be run where nothing else computes, on as many cores as there are workers.
+Config A of the other benchmarks on random images, the same global batch for all. Each worker is a process on 127.0.0.1
+that may run on one core only, the one that trains alone too. All are traced first; then they take turns, one waiting
+while the others compute. To be run where nothing else computes; it takes under 4 minutes on two cores.
 """
 
-import json
 import os
-import socket
 import statistics
-import subprocess
-import sys
 
 from absl import app, flags
 
+from benchmarks import timing, workers
+from benchmarks.peers import CONFIG_A
+
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers are compared with one.", lower_bound=2)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images of a step, of all workers together.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed, after two that are not.", lower_bound=1)
-_REPETITIONS = flags.DEFINE_integer("repetitions", 3, "Whose median counts.", lower_bound=1)
-WORKER = """
-import sys, time
-import numpy as np, tensorflow as tf
-batch_size, steps = int(sys.argv[1]), int(sys.argv[2])
-strategy = tf.distribute.MultiWorkerMirroredStrategy() if "many" in sys.argv else tf.distribute.get_strategy()
-import tfp_realnvp as rnvp
-from benchmarks.peers import CONFIG_A
-with strategy.scope():
-    model = rnvp.RealNVP(**CONFIG_A, seed=0)
-    model.compile()
-images = np.random.default_rng(0).integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
-batches = tf.data.Dataset.from_tensors(images).repeat()
-model.fit(batches, steps_per_epoch=2, verbose=0)
-start = time.perf_counter()
-model.fit(batches, steps_per_epoch=steps, verbose=0)
-print("images per second:", batch_size * steps / (time.perf_counter() - start))
-"""
-
-
-def images_per_second(workers, batch_size, steps):
-    """Of so many workers together, as the first of them measures it."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    environment = {**os.environ, **one_thread, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, "-c", WORKER, str(batch_size), str(steps), "many" if workers > 1 else "one"]
-    processes = []
-    for index in range(workers):
-        if workers > 1:
-            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-            environment = {**environment, "TF_CONFIG": json.dumps(task)}
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-    outputs = [process.communicate()[0] for process in processes]
-    if any(process.returncode for process in processes):
-        raise SystemExit("a worker has failed")
-    return float(outputs[0].rpartition(":")[2])
+_STEPS = flags.DEFINE_integer("steps", 3, "Steps of a repetition.", lower_bound=1)
+_REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Whose median counts.", lower_bound=1)
 
 
 def main(argv):
-    del argv
-    measured = {1: [], _WORKERS.value: []}
-    for _ in range(_REPETITIONS.value):
-        for workers, rates in measured.items():
-            rates.append(images_per_second(workers, _BATCH_SIZE.value, _STEPS.value))
-            print(f"{workers} workers: {rates[-1]:.2f} images/s", flush=True)
-    one, many = (statistics.median(rates) for rates in measured.values())
-    print(f"{_WORKERS.value} workers / 1 worker: {many / one:.2f}")
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --workers=4")
+    cores = sorted(os.sched_getaffinity(0))[: _WORKERS.value]
+    if len(cores) < _WORKERS.value:
+        raise SystemExit(f"error: --workers must be at most {len(cores)}, the number of cores; got {_WORKERS.value}")
+    if _BATCH_SIZE.value % _WORKERS.value:
+        raise SystemExit(f"error: --batch_size must be a multiple of --workers; got {_BATCH_SIZE.value}")
+    workers.set_environment(threads=1)
+    with (
+        workers.Team(CONFIG_A, _BATCH_SIZE.value, cores[:1]) as alone,
+        workers.Team(CONFIG_A, _BATCH_SIZE.value, cores) as together,
+    ):
+        teams = {"1 worker": alone, f"{_WORKERS.value} workers": together}
+        for name, team in teams.items():
+            print(f"tracing {name}", flush=True)
+            team.seconds(1)
+        calls = {name: lambda team=team: team.seconds(_STEPS.value) for name, team in teams.items()}
+        seconds = timing.interleaved(calls, _REPETITIONS.value)
+    rates = {name: [_BATCH_SIZE.value * _STEPS.value / each for each in found] for name, found in seconds.items()}
+    for name, found in rates.items():
+        print(f"{name}: {statistics.median(found):.2f} images/s, of {', '.join(f'{rate:.2f}' for rate in found)}")
+    one, many = map(statistics.median, rates.values())
+    print(f"{' / '.join(reversed(rates))}: {many / one:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Contestants in processes of their own, asked for one thing at a time, so that only one of them computes."""
 
+import concurrent.futures
 import contextlib
 import multiprocessing
 import os
 import resource
+import socket
 import time
 import traceback
 
-from benchmarks.peers import CONTESTANTS
+from benchmarks.peers import CONTESTANTS, Maker
 
 REPETITION = 0.3  # seconds that a repetition takes at least, in as many calls as that needs
 
@@ -79,6 +81,43 @@ class Worker:
         if not is_good:
             raise RuntimeError(f"in the process of {self._maker.path}:\n{value}")
         return value
+
+
+class Team:
+    """Workers that train a flow together, `peers.distributed.Share`, each on one of these cores.
+
+    Args:
+      config, batch_size: see there.
+      cores: list of their numbers; of one core, a worker that trains alone.
+    """
+
+    def __init__(self, config, batch_size, cores):
+        with contextlib.ExitStack() as sockets:
+            servers = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in cores]
+            addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
+        options = dict(config=config, batch_size=batch_size, addresses=addresses)
+        makers = [
+            Maker("peers.distributed:Share", dict(index=index, core=core, **options))
+            for index, core in enumerate(cores)
+        ]
+        self._threads = concurrent.futures.ThreadPoolExecutor(len(cores))
+        self._workers = list(self._threads.map(Worker, makers))
+
+    def call(self, method, *arguments):
+        """List of what each of them returns, all asked at the same time."""
+        return list(self._threads.map(lambda worker: worker.call(method, *arguments), self._workers))
+
+    def seconds(self, steps):
+        """Seconds that so many steps take."""
+        return max(self.call("seconds", steps))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown()
 
 
 class Pool:

@@ -134,13 +134,19 @@ class Saving(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def termination():
-    """A `threading.Event` that SIGTERM sets, instead of ending the process, as long as the context lasts."""
+    """A `threading.Event` that SIGTERM sets, instead of ending the process, as long as the context lasts.
+
+    A SystemExit on its way through the context ends the process: another SIGTERM no longer changes how.
+    """
     event = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    then = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
     try:
         yield event
+    except SystemExit:
+        then = signal.SIG_IGN
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, then)
 
 
 def step_of(model):

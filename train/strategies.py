@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import signal
 import tempfile
 
 import tensorflow as tf
@@ -46,7 +47,9 @@ def multi_worker():
             'TF_CONFIG must be {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
             f"with this process's index, for strategy=multi_worker; got {os.environ.get('TF_CONFIG')!r}"
         )
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it, and lets it pass unheard
+    return strategy
 
 
 def tpu():

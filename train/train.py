@@ -82,36 +82,32 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
         data.training_batches, examples, config.batch_size, config.seed, flip=config.flip, shift=config.shift
     )
     saved = checkpoints.Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
-    with strategy.scope():
-        # Before anything is written: it may be an error.
-        new = None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
-    with (
-        strategies.all_workers(strategy),
-        strategies.own_folder(strategy, workdir) as folder,
-        only_run_in(folder),
-        checkpoints.termination() as termination,
-    ):
-        write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
+    with checkpoints.termination() as termination, strategies.all_workers(strategy):
         with strategy.scope():
-            model = saved.load() or new
-        step = checkpoints.step_of(model)
-        strategies.check_workdir_is_shared(strategy, workdir, step)
-        if step:
-            print(f"going on from step {step}")
-        if step < config.epochs * steps_per_epoch:
-            own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
-            saving = checkpoints.Saving(
-                own,
-                steps_per_epoch,
-                config.checkpoint.steps,
-                config.checkpoint.minutes,
-                strategies.AnyWorker(strategy, termination),
-            )
-            batches = strategy.distribute_datasets_from_function(
-                lambda context: batches_from(step, input_context=context)
-            )
-            fit(model, config, folder, batches, validation, steps_per_epoch, saving)
-        return finish(saved, test, validation, config, workdir) if strategies.is_chief(strategy) else None
+            # Before anything is written: it may be an error.
+            new = None if saved.paths() else begun(config, examples, batches_from(), steps_per_epoch)
+        with strategies.own_folder(strategy, workdir) as folder, only_run_in(folder):
+            write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
+            with strategy.scope():
+                model = saved.load() or new
+            step = checkpoints.step_of(model)
+            strategies.check_workdir_is_shared(strategy, workdir, step)
+            if step:
+                print(f"going on from step {step}")
+            if step < config.epochs * steps_per_epoch:
+                own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+                saving = checkpoints.Saving(
+                    own,
+                    steps_per_epoch,
+                    config.checkpoint.steps,
+                    config.checkpoint.minutes,
+                    strategies.AnyWorker(strategy, termination),
+                )
+                batches = strategy.distribute_datasets_from_function(
+                    lambda context: batches_from(step, input_context=context)
+                )
+                fit(model, config, folder, batches, validation, steps_per_epoch, saving)
+            return finish(saved, test, validation, config, workdir) if strategies.is_chief(strategy) else None
 
 
 def finish(saved, test, validation, config, workdir):

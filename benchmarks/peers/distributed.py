@@ -1,0 +1,47 @@
+"""One of several workers that train a flow together, each bound to a core of its own."""
+
+import json
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfp_realnvp as rnvp
+
+
+class Share:
+    """A worker of a cluster as a contestant, or one that trains alone: a `RealNVP` on random images.
+
+    Args:
+      config: the flow's arguments.
+      batch_size: images of a step, of all workers together.
+      addresses: list of "host:port" of the workers; of one that trains alone, one.
+      index: which of them this is.
+      core: number of the one core that the process may run on.
+    """
+
+    def __init__(self, config, batch_size, addresses, index, core):
+        os.sched_setaffinity(0, {core})
+        strategy = tf.distribute.get_strategy()
+        if len(addresses) > 1:
+            task = {"type": "worker", "index": index}
+            os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        with strategy.scope():
+            self._model = rnvp.RealNVP(**config, seed=0)
+            self._model.compile()
+        images = np.random.default_rng(0).integers(0, 256, (batch_size, *config["event_shape"]), np.uint8)
+        self._batches = tf.data.Dataset.from_tensors(images).repeat()
+
+    def seconds(self, steps):
+        """Seconds that so many steps take, after one that is not timed."""
+        times = []
+        note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: times.append(time.perf_counter()))
+        self._model.fit(self._batches, steps_per_epoch=1 + steps, verbose=0, callbacks=[note])
+        return times[-1] - times[0]
+
+    def cores(self):
+        """How many cores the process may run on."""
+        return len(os.sched_getaffinity(0))
