@@ -53,7 +53,7 @@ def randomize_weights(weights, seed=0):
     rng = np.random.default_rng(seed)
     for weight in weights:
         noise = rng.standard_normal(weight.shape)
-        values = {"variance": np.exp(0.3 * noise), "a": 0.4 + 0.1 * noise}
+        values = {"variance": np.exp(0.3 * noise), "a": 0.4 + 0.1 * noise, "filled": 0.5 + 0.1 * noise}
         if weight.name not in ("permutation", "sign"):
             weight.assign(values.get(weight.name, keras.ops.convert_to_numpy(weight) + 0.2 * noise))
 
