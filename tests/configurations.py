@@ -21,8 +21,9 @@ import tensorflow as tf
 import tfp_realnvp as rnvp
 from tests.laws import ALMOST, assert_close, forward, inverse, randomize_weights
 
-# Largest errors relative to max(1, |value|). In bfloat16 what the networks see differs between the two directions.
-ROUND_TRIP = {**ALMOST, "mixed_bfloat16": 0.5}
+# Largest errors relative to max(1, |value|): random flows may amplify rounding. In bfloat16 what the networks see
+# differs between the two directions.
+ROUND_TRIP = {**ALMOST, "float32": 1e-3, "mixed_bfloat16": 0.5}
 
 
 def draw(seed, number):

@@ -1,4 +1,4 @@
-"""CIFAR-10, meant for two hours of training on two cores: `cifar10_fast` with a larger Glow and learned noise."""
+"""CIFAR-10 in two hours of training on two cores: `cifar10_fast` with a larger Glow behind it and learned noise."""
 
 from train.configs import cifar10_fast
 
