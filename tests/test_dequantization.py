@@ -276,6 +276,12 @@ def test_get_refuses_anything_else(identifier):
         dequantization.get(identifier)
 
 
+def test_a_flow_is_rebuilt_with_a_layer_that_takes_no_seed():
+    noise = UniformDequantization()
+    flow = rnvp.UvA((8, 8, 1), multi_scale=False, filters=2, num_blocks=1, dequantization=noise, seed=3)
+    assert isinstance(type(flow).from_config(flow.get_config()).dequantization, UniformDequantization)
+
+
 @pytest.mark.parametrize("form", [{}, {"class_name": "tfp_realnvp>VariationalDequantization", "config": {"depth": 2}}])
 def test_get_refuses_what_describes_no_layer(form):
     with pytest.raises(ValueError, match=r"dequantization must be a layer in Keras's form; got \{"):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tfp_realnvp.guard import if_finite
@@ -27,6 +28,23 @@ def values(model):
 
 def counts(model):
     return int(model.progress.skipped.numpy()), int(model.progress.skipped_in_a_row.numpy())
+
+
+def test_a_skipped_step_leaves_keras_own_norms_alone(eagerly):
+    network = keras.Sequential(
+        [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Dense(4, kernel_initializer="zeros")]
+    )
+    network.build((None, 2))
+    flow = tfp.bijectors.Invert(rnvp.bijectors.Coupling([1, 0], network))
+    model = rnvp.FlowModel(
+        tfp.distributions.TransformedDistribution(tfp.distributions.Sample(tfp.distributions.Normal(0.0, 1.0), 2), flow)
+    )
+    model.compile()
+    before = [weight.numpy() for weight in model.weights]
+    model.train_on_batch(np.full([4, 2], 1e30, np.float32))
+    assert counts(model) == (1, 1)
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
 
 
 @pytest.mark.parametrize(

@@ -147,9 +147,12 @@ def get(identifier, seed=None, dtype=None):
     if isinstance(identifier, keras.layers.Layer):
         return identifier
     if isinstance(identifier, dict):
-        options = {"seed": seed, "dtype": dtype, "name": "dequantization", **identifier.get("config", {})}
+        options = {"dtype": dtype, "name": "dequantization", **identifier.get("config", {})}
         try:
-            return keras.layers.deserialize({"class_name": None, **identifier, "config": options})
+            layer = keras.layers.deserialize({"class_name": None, **identifier, "config": options})
+            if getattr(layer, "seed", 0) is None:
+                layer = type(layer).from_config({**layer.get_config(), "seed": seed})
+            return layer
         except (TypeError, ValueError) as error:
             raise ValueError(f"dequantization must be a layer in Keras's form; got {identifier!r}") from error
     if identifier == "uniform":

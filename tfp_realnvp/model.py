@@ -230,8 +230,8 @@ class FlowModel(keras.Model):
             flow's own.
 
         Raises:
-          ValueError: for a `loss` or `metrics`; under a strategy of several replicas for an optimizer that clips before
-            it sums their gradients, see `optimizers.ClipsGlobally`.
+          ValueError: for a `loss` or `metrics`; for networks in float16; under a strategy of several replicas for an
+            optimizer that clips before it sums their gradients, see `optimizers.ClipsGlobally`.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -239,6 +239,8 @@ class FlowModel(keras.Model):
         if optimizer is None:
             optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
         super().compile(optimizer=optimizer, **kwargs)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):  # it would keep the count of steps from us
+            raise ValueError('dtype must have the range of float32, such as "mixed_bfloat16"; got "mixed_float16"')
         self._check_clipping()
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)
@@ -348,6 +350,8 @@ class FlowModel(keras.Model):
     @property
     def _averages(self):
         """What a training step changes beside the trainable weights: it takes the replicas together."""
+        if num_replicas() == 1:
+            return self.non_trainable_weights
         return [weight for weight in self.non_trainable_weights if weight.aggregation != "none"]
 
     def test_step(self, data):
@@ -398,8 +402,8 @@ class FlowModel(keras.Model):
           **kwargs: as for `keras.Model.fit`.
 
         Raises:
-          ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, no data, or labels or
-            contexts that are missing or wrong.
+          ValueError: for a wrong shape, levels that are no integers in [0, num_bins), NaN, no data, labels or contexts
+            that are missing or wrong, or weights of the examples.
         """
         _check_batch_size(kwargs)
         self._check_data("x", x, y)
@@ -667,7 +671,10 @@ class FlowModel(keras.Model):
         export.write(self, filepath)
 
     def get_compile_config(self):
-        return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)} if self.compiled else None
+        if not self.compiled:
+            return None
+        options = {name: getattr(self, name) for name in ("run_eagerly", "steps_per_execution", "jit_compile")}
+        return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), **options}
 
     def compile_from_config(self, config):
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
@@ -719,7 +726,9 @@ class FlowModel(keras.Model):
 
     def _unpack(self, data):
         """The events and the contexts (None for a flow without) of what Keras hands to a step: x, (x, y), or a dict."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is not None:
+            raise ValueError(f"sample_weight must be None: every example counts the same; got {weights!r}")
         if isinstance(x, tuple):  # from `predict`, whose data have no y of their own
             x, y = x[:2]
         if y is None and isinstance(x, dict):

@@ -68,6 +68,20 @@ def test_the_latents_of_a_scale_are_those_of_its_three_places():
     np.testing.assert_array_equal(model.join_latents(latents), z)
 
 
+def test_the_latents_of_a_refined_flow_are_those_of_its_glow():
+    model = small((8, 4, 2), refining_steps=1, refining_scales=2)
+    z = np.random.default_rng(0).logistic(size=[3, 8, 4, 2]).astype(np.float32)
+    latents = model.latents_by_scale(z)
+    assert [each.shape for each in latents] == [(3, 4, 2, 4), (3, 4, 2, 4)]
+    np.testing.assert_array_equal(model.join_latents(latents), z)
+
+
+def test_images_of_one_channel_are_decoded_in_batches_of_any_size():
+    model = small((4, 4, 1), num_scales=1)
+    tf.config.run_functions_eagerly(False)
+    assert [len(model.sample(number, seed=0)) for number in (4, 3, 2)] == [4, 3, 2]
+
+
 def test_a_network_runs_once_a_place_and_pass():
     model = small((8, 8, 3), num_scales=3)
     assert len(model.networks) == 3 * 3 + 1

@@ -97,6 +97,8 @@ class SubpixelFlow(Architecture):
         return [*layers, *_refinement(options, networks)]
 
     def factor_outs(self):
+        if self.options.refining_steps:  # the latents are then Glow's
+            return [(Squeeze(), None)] * (self.options.refining_scales - 1)
         return [(Squeeze(diagonal_first=True), self.event_shape[-1])] * self.options.num_scales
 
 

@@ -57,7 +57,8 @@ class LogisticMixture(FusedBijector):
         quantiles = tf.stop_gradient(self._locs + tf.exp(self._log_scales) * y[..., tf.newaxis])
         low, high = tf.reduce_min(quantiles, -1), tf.reduce_max(quantiles, -1)
         excess = lambda x: self._forward_and_log_det(x)[0] - y
-        root = tf.stop_gradient(tfp.math.find_root_chandrupatla(excess, low, high).estimated_root)
+        root = tfp.math.find_root_chandrupatla(excess, low, high).estimated_root
+        root = tf.stop_gradient(tf.ensure_shape(root, low.shape))  # which its loop loses where an axis has one entry
         found, log_slope = self._forward_and_log_det(tf.clip_by_value(root, low, high))
         x = root - (found - y) * tf.stop_gradient(tf.exp(-log_slope))
         return x, -self._forward_and_log_det(x)[1]
