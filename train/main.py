@@ -74,6 +74,9 @@ _STRATEGY = flags.DEFINE_enum(
     "mode=train: where it computes. auto: multi_worker where there is TF_CONFIG, tpu or mirrored where a TPU or "
     "several GPUs are found, otherwise none: one device.",
 )
+flags.register_validator(
+    "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"
+)
 _SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
 
 
@@ -88,7 +91,7 @@ def main(argv):
     )  # TensorFlow takes seconds to import: not before the flags are known to be right
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem)
+    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem).expanduser()
     config = _CONFIG.value
     if _INIT_FROM_OFFICIAL.value:
         config.init_from_official = _INIT_FROM_OFFICIAL.value

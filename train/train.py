@@ -74,6 +74,8 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     examples = data.load(config, config.train_split, data_dir)
     validation = data.load(config, config.validation_split, data_dir) if config.validation_split else None
     test = data.load(config, config.test_split, data_dir)
+    if test.num_bins is None and config.evaluation.num_draws > 1:
+        raise ValueError(f"evaluation.num_draws must be 1 for continuous data; got {config.evaluation.num_draws}")
 
     keras.utils.set_random_seed(config.seed)
     steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(examples, config.batch_size)
@@ -581,6 +583,11 @@ def check_workdir(config, workdir):
     """Raises a ValueError where the workdir is no folder, or holds the run of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir must be a folder; got the file {workdir}")
+    if (workdir / "model.keras").exists() and not any(workdir.glob("checkpoints/step_*.keras")):
+        raise ValueError(
+            f"workdir {workdir} holds the model of a finished run, whose checkpoints are gone: training would begin "
+            "anew and replace it. Choose another --workdir"
+        )
     path = workdir / "config.json"
     if not path.exists():
         return
@@ -597,8 +604,8 @@ def check_workdir(config, workdir):
 
 
 def best_so_far(workdir, monitor, epoch):
-    """The best value of the first `epoch` epochs in metrics.jsonl, None for a new run."""
+    """The best value of the first `epoch` epochs in metrics.jsonl, infinity for a new run."""
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines()[:epoch] if path.exists() else []
     values = (json.loads(line)[monitor] for line in lines)
-    return min((value for value in values if math.isfinite(value)), default=None)
+    return min((value for value in values if math.isfinite(value)), default=math.inf)
