@@ -139,7 +139,7 @@ def test_the_simple_flow_takes_images_of_odd_sizes():
 )
 def test_bad_arguments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
-        rnvp.UvA(**{"event_shape": (4, 4, 1), "filters": 1, "num_blocks": 1, **arguments})
+        rnvp.UvA(**{"event_shape": (4, 4, 1), "filters": 2, "num_blocks": 1, **arguments})
 
 
 if __name__ == "__main__":
