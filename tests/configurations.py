@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from tests.laws import ALMOST, assert_close, forward, inverse, randomize_weights
+from tests.laws import assert_close, forward, inverse, randomize_weights
 
-# Largest errors relative to max(1, |value|): random flows may amplify rounding. In bfloat16 what the networks see
-# differs between the two directions.
-ROUND_TRIP = {**ALMOST, "float32": 1e-3, "mixed_bfloat16": 0.5}
+# Largest errors relative to max(1, |value|). With an alpha of 0.4 pixels come back with up to thousands of times the
+# rounding of the latents, and in bfloat16 what the networks see differs between the two directions.
+ROUND_TRIP = {"float64": 1e-9, "float32": 1e-3, "mixed_bfloat16": 0.5}
 
 
 def draw(seed, number):

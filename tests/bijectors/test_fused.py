@@ -56,6 +56,11 @@ def chain(conditioner):
     return tfb.Chain([tfb.Shift(1.0), channel, tfb.Scale(2.0), Coupling(Checkerboard(), conditioner(2))])
 
 
+def coupling_last(conditioner):
+    """A coupling hands out the latents, which TFP's cache of the chain ties the data to."""
+    return tfb.Chain([leaf(conditioner)])
+
+
 def factor_out(conditioner):
     """A factor-out within a factor-out: what reaches the innermost coupling has 8 channels."""
     flow = Coupling(Channel(), conditioner(4))
@@ -66,7 +71,7 @@ def factor_out(conditioner):
 
 
 # Flows of images of shape [4, 4, 2], data → latent, by the function that makes a conditioner of so many channels.
-COMPOSITIONS = {"leaf": leaf, "chain": chain, "factor_out": factor_out}
+COMPOSITIONS = {"leaf": leaf, "chain": chain, "coupling_last": coupling_last, "factor_out": factor_out}
 
 
 def flow(bijector):

@@ -130,7 +130,7 @@ class FusedBijector(tfb.Bijector):
             self._has_run = True
         other = tf.identity(other) if other is given else other
         ends = (x, other) if y is None else (other, y)
-        return _Pass(*ends, log_det, state=hash(self)), other
+        return _Pass(*ends, log_det, state=hash(self), given="x" if y is None else "y"), other
 
     def __hash__(self):
         """Part of the key of every cache that TFP keeps for us and for what contains us (`tfb.Chain`, ...).
@@ -168,13 +168,14 @@ class FusedBijector(tfb.Bijector):
 
 
 class _Pass:
-    """One evaluation of a bijector: its two ends, log|det dy/dx|, and the state that it holds in."""
+    """One evaluation of a bijector: its two ends and log|det dy/dx|, in which state it holds, and where it began."""
 
-    def __init__(self, x, y, log_det, state):
+    def __init__(self, x, y, log_det, state, given):
         self.x, self.y = weakref.ref(x), weakref.ref(y)
         # The tensors of a graph live as long as the graph, and we must not prolong that.
         self.log_det = (lambda: log_det) if isinstance(y, EagerTensor) else weakref.ref(log_det)
         self.state = state
+        self.given = given
 
 
 class _Passes:
@@ -185,14 +186,10 @@ class _Passes:
         self._by_end = {}  # id of the tensor at either end -> the pass
 
     def forward(self, x):
-        found, y = self._find_or_compute("x", x)
-        self._keep_while_alive(found, holder=y, other=x)
-        return y
+        return self._other_end("x", x)
 
     def inverse(self, y):
-        found, x = self._find_or_compute("y", y)
-        self._keep_while_alive(found, holder=x, other=y)
-        return x
+        return self._other_end("y", y)
 
     def forward_attributes(self, x):
         found, y = self._find_or_compute("x", x)
@@ -201,6 +198,14 @@ class _Passes:
     def inverse_attributes(self, y):
         found, x = self._find_or_compute("y", y)
         return {"ildj": -found.log_det()}
+
+    def _other_end(self, end, tensor):
+        found, other = self._find_or_compute(end, tensor)
+        # What came out holds what went in, never the other way round: TFP's caches of what contains us do the same, and
+        # the two ends would keep each other alive.
+        if found.given == end:
+            self._keep_while_alive(found, holder=other, other=tensor)
+        return other
 
     def _find_or_compute(self, end, tensor):
         """The pass with `tensor` at its `end`, "x" or "y", and the tensor at its other end."""
@@ -212,7 +217,7 @@ class _Passes:
         return found, other
 
     def _keep_while_alive(self, found, holder, other):
-        """Ties the pass to the end in the caller's hands, which in turn keeps the other end alive."""
+        """Ties the pass to one end, which in turn keeps the other end alive."""
         ends = id(holder), id(other)
         found.kept = other if isinstance(other, EagerTensor) else None
         found.guard = weakref.ref(holder, lambda _: self._forget(found, ends))
