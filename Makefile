@@ -1,6 +1,6 @@
 # make train     trains on the embedded digits, into runs/digits     make moons    the same in the plane, into runs/moons
 # make test      the whole test suite                                make lint     style and formatting
-# make benchmark measures this package against its peers, under 20 minutes, into benchmarks/results
+# make benchmark measures this package against its peers, in half an hour, into benchmarks/results
 # make clean     removes what make and the tools left, but for runs/
 #
 # ARGS go to the program: make train ARGS="--config.epochs=2 --workdir=runs/short"    make test ARGS=tests/train
@@ -29,7 +29,7 @@ benchmark: .venv/installed-bench
 	.venv/bin/python -m benchmarks.main $(ARGS)
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv build benchmarks/results *.egg-info .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last, so that an installation that was broken off starts again from nothing.
