@@ -137,7 +137,9 @@ class FlowModel(keras.Model):
           context: labels, ints of shape [...], or vectors of shape [..., context_size].
 
         Returns:
-          `tfd.Distribution` over pixel values in [0, num_bins) or over vectors, of batch shape [...].
+          `tfd.Distribution` over pixel values in [0, num_bins) or over vectors, of batch shape [...]. Its `log_prob`
+          takes x of batch shape [..., *that], or one that broadcasts to it: each of N events under each of K contexts
+          is x of [N, 1] + event_shape.
 
         Raises:
           ValueError: for a flow without a context, or labels or vectors that do not fit it.
@@ -230,8 +232,9 @@ class FlowModel(keras.Model):
             flow's own.
 
         Raises:
-          ValueError: for a `loss` or `metrics`; for networks in float16; under a strategy of several replicas for an
-            optimizer that clips before it sums their gradients, see `optimizers.ClipsGlobally`.
+          ValueError: for a `loss` or `metrics`; for an optimizer that scales the loss, as Keras's does for networks in
+            float16; under a strategy of several replicas for one that clips before it sums their gradients, see
+            `optimizers.ClipsGlobally`.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -240,7 +243,10 @@ class FlowModel(keras.Model):
             optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
         super().compile(optimizer=optimizer, **kwargs)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):  # it would keep the count of steps from us
-            raise ValueError('dtype must have the range of float32, such as "mixed_bfloat16"; got "mixed_float16"')
+            raise ValueError(
+                'optimizer must not scale the loss, as Keras makes it for dtype="mixed_float16": "mixed_bfloat16" has '
+                f"the range of float32; got a LossScaleOptimizer of {self.optimizer.inner_optimizer.name}"
+            )
         self._check_clipping()
         # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
         self.optimizer.build(self.trainable_variables)

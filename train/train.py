@@ -25,6 +25,18 @@ from train.workdir import only_run_in, write_json
 
 BEST = "checkpoints/best.keras"
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or a line an epoch
+EVALUATED = (  # the fields that an evaluation is of, whatever the model was trained with
+    "dataset",
+    "conditional",
+    "test_split",
+    "image_size",
+    "grayscale",
+    "central_crop",
+    "shorter_side",
+    "antialias",
+    "crop",
+    "evaluation",
+)
 CONDITIONING = ("num_classes", "context_size")  # what a conditional flow is told of its data
 DECAYS = {  # config.decay ↦ function of the config, the number of steps to decay in, and that of an epoch
     "cosine": lambda config, steps, _: keras.optimizers.schedules.CosineDecay(
@@ -465,12 +477,20 @@ def write_result(model, examples, config, workdir, model_file):
         num_draws=num_draws,
         seed=model.seed,
         model=config.init_from_official or model_file,
-        config=json.loads(config.to_json_best_effort()),
+        config=evaluated_config(config, workdir),
         versions=versions(),
     )
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "result.json", result)
     return result
+
+
+def evaluated_config(config, workdir):
+    """The config that the workdir's model was trained with, but for the fields that tell what it is evaluated on."""
+    here, path = json.loads(config.to_json_best_effort()), workdir / "config.json"
+    if config.init_from_official or not path.exists():
+        return here
+    return {**json.loads(path.read_text()), **{name: here[name] for name in EVALUATED}}
 
 
 def versions():

@@ -41,7 +41,3 @@ class Share:
         note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: times.append(time.perf_counter()))
         self._model.fit(self._batches, steps_per_epoch=1 + steps, verbose=0, callbacks=[note])
         return times[-1] - times[0]
-
-    def cores(self):
-        """How many cores the process may run on."""
-        return len(os.sched_getaffinity(0))

@@ -279,6 +279,13 @@ def test_events_are_broadcast_against_a_batch_of_contexts_as_tfp_does(posterior,
     np.testing.assert_allclose(log_prob, np.stack(expected, axis=-1), rtol=1e-4)
 
 
+def test_contexts_that_would_meet_other_events_are_refused(posterior):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch shape of the context as the last axes"):
+        posterior.given(CONTEXTS[:2, np.newaxis]).log_prob(DATA[:3])  # [2, 1] and [3]
+    one = posterior.given(CONTEXTS[:1, np.newaxis]).log_prob(DATA[:3])
+    np.testing.assert_allclose(one, [posterior.given(CONTEXTS[0]).log_prob(DATA[:3])], rtol=1e-5)
+
+
 def test_samples_are_given_one_context_or_one_each(posterior):
     one = posterior.sample(4, context=CONTEXTS[0], seed=0)
     assert one.shape == (4, 3) and one.dtype == np.float32

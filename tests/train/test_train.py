@@ -246,12 +246,23 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
     assert contents(workdir) == before
 
 
+def test_epochs_without_a_number_are_never_the_best_so_far(tmp_path):
+    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # nor is the first of a new run
+    lines = [json.dumps({"bits_per_dim": value}) for value in (np.nan, 4.0, 3.0)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert [train.best_so_far(tmp_path, "bits_per_dim", epoch) for epoch in (1, 2, 3)] == [np.inf, 4.0, 3.0]
+
+
 # Evaluation and samples.
 
 
 def test_evaluation_covers_every_example(run, tmp_path, eagerly):
-    shutil.copy(run.workdir / "model.keras", tmp_path)
-    result = train.evaluate(tiny(test_split="test[:33]", evaluation=dict(batch_size=16)), tmp_path)
+    for name in ("model.keras", "config.json"):
+        shutil.copy(run.workdir / name, tmp_path)
+    config = tiny(test_split="test[:33]", evaluation=dict(batch_size=16), batch_size=16)
+    result = train.evaluate(config, tmp_path)
+    trained_with = json.loads((tmp_path / "config.json").read_text())
+    assert result["config"] == {**trained_with, "test_split": "test[:33]", "evaluation": config.evaluation.to_dict()}
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert (result["num_examples"], result["split"]) == (33, "test[:33]")
     images = np.stack(list(data.load(tiny(), "test[:33]").dataset.as_numpy_iterator()))

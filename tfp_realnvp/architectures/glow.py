@@ -5,7 +5,7 @@ import functools
 import keras
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
-from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Convolution, Squeeze, additive
+from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Convolution, Squeeze, additive, affine
 from tfp_realnvp.bijectors.masks import Channel, Nothing
 from tfp_realnvp.networks import ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
 from tfp_realnvp.networks.layers import register, spawn_seeds
@@ -91,56 +91,76 @@ class Glow(Architecture):
         check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
         if options.bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {options.bound!r}")
-        return scales_of_steps(options.event_shape, options, options.seed, networks)
+        bound = BOUNDS[options.bound] if options.use_affine else None
+        step = functools.partial(
+            glow_step, networks=networks, filters=options.filters, bound=bound, factorized=options.factorized
+        )
+        return multi_scale(
+            options.event_shape, options.num_scales, options.steps_per_scale, step, options.seed, networks
+        )
 
     def factor_outs(self):
         return [(Squeeze(), None)] * (self.options.num_scales - 1)
 
 
-def scales_of_steps(shape, options, seed, networks, scale=0):
-    """The recursion over the scales: a list of layers, data → latent.
+def multi_scale(shape, num_scales, steps_per_scale, step, seed, networks, scale=0):
+    """The recursion over the scales: squeeze, steps, half of the channels leave, the next scale for the others.
 
     Args:
       shape: (height, width, channels) of what enters this scale.
-      options: the arguments of `Glow` in attributes.
+      num_scales: how many scales there are from this one on.
+      steps_per_scale: int.
+      step: function of a name, the shape of what enters, and a seed, that gives a step's layers, such as `glow_step`.
       seed: int or None.
       networks: `Networks`.
-      scale: int, the number of this scale, up to `options.num_scales` − 1.
+      scale: int, the number of this scale, in the names of its networks.
+
+    Returns:
+      List of layers, data → latent.
     """
     height, width, channels = shape[0] // 2, shape[1] // 2, 4 * shape[2]
     squeezed, half = (height, width, channels), (height, width, channels // 2)
     here, below = spawn_seeds(seed, 2)
     layers = []
-    for number, step_seed in enumerate(spawn_seeds(here, options.steps_per_scale)):
-        layers += _step(f"scale_{scale}_step_{number}", squeezed, half, options, step_seed, networks)
-    is_last = scale == options.num_scales - 1
-    if is_last or networks.context_size:
+    for number, step_seed in enumerate(spawn_seeds(here, steps_per_scale)):
+        layers += step(f"scale_{scale}_step_{number}", squeezed, step_seed)
+    if num_scales == 1 or networks.context_size:
         prior = networks.prior(f"scale_{scale}_learned_prior", (height, width, 2 * channels))
         layers.append(Coupling(Nothing(3), prior))
-    if is_last:
+    if num_scales == 1:
         return inside(Squeeze(), layers)
     prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
     layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_split_prior", prior, half)))
-    coarser = FactorOut(sequential(scales_of_steps(half, options, below, networks, scale + 1)))
-    return inside(Squeeze(), [*layers, coarser])
+    coarser = multi_scale(half, num_scales - 1, steps_per_scale, step, below, networks, scale + 1)
+    return inside(Squeeze(), [*layers, FactorOut(sequential(coarser))])
 
 
-def _step(name, shape, half, options, seed, networks):
-    """A step of flow, figure 2a."""
-    channels = shape[-1]
+def glow_step(name, shape, seed, networks, filters, bound=SigmoidScale, factorized=True):
+    """A step of flow, figure 2a.
+
+    Args:
+      name: str, with which the names of its networks begin.
+      shape: (height, width, channels) of what it maps.
+      seed: int or None.
+      networks: `Networks`.
+      filters: width of the coupling's network.
+      bound: class of `networks.layers.BoundedScale`, of the coupling's log-scales; None for an additive coupling.
+      factorized: see `Glow`.
+
+    Returns:
+      List of layers, data → latent.
+    """
+    *size, channels = shape
     matrix_seed, network_seed = spawn_seeds(seed, 2)
-    affine = networks.layer(f"{name}_act_norm", ChannelAffine, (channels,))
-    matrix = functools.partial(InvertibleMatrix, channels, options.factorized, matrix_seed)
+    norm = networks.layer(f"{name}_act_norm", ChannelAffine, (channels,))
+    matrix = functools.partial(InvertibleMatrix, channels, factorized, matrix_seed)
     matrix = networks.layer(f"{name}_convolution", matrix, shape)
 
-    def bounded(name, dtype):
-        return BOUNDS[options.bound](
-            GlowNet(channels, options.filters, network_seed, dtype=dtype), name=name, dtype=dtype
-        )
+    def network(name, dtype):
+        if bound is None:
+            return GlowNet(channels // 2, filters, network_seed, name=name, dtype=dtype)
+        return bound(GlowNet(channels, filters, network_seed, dtype=dtype), name=name, dtype=dtype)
 
-    if options.use_affine:
-        coupling = Coupling(Channel(), networks.conditioner(f"{name}_coupling", bounded, half))
-    else:
-        network = functools.partial(GlowNet, channels // 2, options.filters, network_seed)
-        coupling = Coupling(Channel(), networks.conditioner(f"{name}_coupling", network, half), additive)
-    return [ActNorm(affine), Invertible1x1Convolution(matrix), coupling]
+    conditioner = networks.conditioner(f"{name}_coupling", network, (*size, channels // 2))
+    coupling = Coupling(Channel(), conditioner, additive if bound is None else affine)
+    return [ActNorm(norm), Invertible1x1Convolution(matrix), coupling]

@@ -1,16 +1,15 @@
 """`SubpixelFlow`: an image from coarse to fine, a quarter of the pixels at a time, by mixtures of logistics."""
 
 import functools
-import types
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
-from tfp_realnvp.architectures.glow import scales_of_steps
+from tfp_realnvp.architectures.glow import glow_step, multi_scale
 from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, LogisticMixture, Squeeze
 from tfp_realnvp.bijectors.masks import Channel, Nothing
-from tfp_realnvp.networks import InterpolatingResNet
+from tfp_realnvp.networks import ChannelTanhScale, InterpolatingResNet
 from tfp_realnvp.networks.layers import register, spawn_seeds
 
 tfb = tfp.bijectors
@@ -139,17 +138,12 @@ def _refinement(options, networks):
         return []
     check_counts(options, "refining_scales", "refining_steps", "refining_filters")
     check_divisible(options.event_shape, 2**options.refining_scales, "2^refining_scales")
-    first = options.num_scales + 1  # after the scales of the pixels and what they leave
-    glow = types.SimpleNamespace(
-        num_scales=first + options.refining_scales,
-        steps_per_scale=options.refining_steps,
-        filters=options.refining_filters,
-        use_affine=True,
-        bound="tanh",
-        factorized=True,
-    )
+    step = functools.partial(glow_step, networks=networks, filters=options.refining_filters, bound=ChannelTanhScale)
     seed = spawn_seeds(options.seed, 5)[-1]  # the first four are the pixels'
-    return scales_of_steps(options.event_shape, glow, seed, networks, first)
+    first = options.num_scales + 1  # after the scales of the pixels and what they leave
+    return multi_scale(
+        options.event_shape, options.refining_scales, options.refining_steps, step, seed, networks, first
+    )
 
 
 def residual_mixture(params, channels, num_components, unit):

@@ -97,15 +97,20 @@ class Squeeze(tfb.Bijector):
 
 
 class Broadcast(tfb.Bijector):
-    """Repeats events over a batch: [...] + event ↦ the shape that it broadcasts to with `batch_shape`, + event.
+    """Repeats events over a batch: [...] + event ↦ [...] + `batch_shape` + event.
 
-    In front of a flow given a batch of contexts, so that each event meets every context that it is broadcast to.
+    In front of a flow given a batch of contexts, so that each event meets every context that it is broadcast to. The
+    contexts' batch stays the innermost, in which order `networks.Given` repeats them.
 
     Args:
       batch_shape: int tensor.
       event_ndims: int, rank of an event.
 
-    Example: `Broadcast([10, 1], event_ndims=3).forward(images)` has shape [10, N, ...] for `images` [N, ...].
+    Raises:
+      tf.errors.InvalidArgumentError: where the last batch axes, after broadcasting, are others than `batch_shape`,
+        unless that is a single context.
+
+    Example: `Broadcast([10], event_ndims=3).forward(images)` has shape [N, 10, ...] for `images` [N, 1, ...].
     """
 
     def __init__(self, batch_shape, event_ndims=3, validate_args=False, name="broadcast"):
@@ -125,7 +130,13 @@ class Broadcast(tfb.Bijector):
 
     def _forward(self, x):
         ones = tf.ones([self._event_ndims], tf.int32)
-        return x + tf.zeros(tf.concat([self._shape, ones], 0), x.dtype)  # of all that broadcasts it keeps static shapes
+        y = x + tf.zeros(tf.concat([self._shape, ones], 0), x.dtype)  # of all that broadcasts it keeps static shapes
+        batch, number = tf.shape(y)[: -self._event_ndims], tf.size(self._shape)
+        innermost = batch[tf.size(batch) - number :]
+        is_aligned = tf.reduce_all(innermost == self._shape) | (tf.reduce_prod(self._shape) == 1)
+        message = "x must have the batch shape of the context as the last axes of its own, after broadcasting"
+        with tf.control_dependencies([tf.debugging.assert_equal(is_aligned, True, message)]):
+            return tf.identity(y)
 
     def _inverse(self, y):
         return self._forward(y)
