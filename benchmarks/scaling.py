@@ -1,10 +1,11 @@
 """Throughput of several workers with one thread each, over that of one worker with one thread.
 
-  python -m benchmarks.scaling [--workers=2] [--batch_size=64] [--steps=3] [--repetitions=5]
+  python -m benchmarks.scaling [--workers=2] [--batch_size=128] [--steps=2] [--repetitions=3]
 
-Config A of the other benchmarks on random images, the same global batch for all. Each worker is a process on 127.0.0.1
-that may run on one core only, the one that trains alone too. All are traced first; then they take turns, one waiting
-while the others compute. To be run where nothing else computes; it takes under 4 minutes on two cores.
+Of a flow with batch norm, whose every norm waits for all workers (config A of the other benchmarks), and of one without
+(12 of Glow's steps, of the paper's width), on random images, the same global batch for all. Each worker is a process on
+127.0.0.1 that may run on one core only, the one that trains alone too. All are traced first; then they take turns, one
+waiting while the others compute. To be run where nothing else computes; it takes some eight minutes on two cores.
 """
 
 import os
@@ -15,10 +16,15 @@ from absl import app, flags
 from benchmarks import timing, workers
 from benchmarks.peers import CONFIG_A
 
+FLOWS = {
+    "RealNVP": CONFIG_A,
+    "Glow": dict(event_shape=(32, 32, 3), num_scales=3, steps_per_scale=4, filters=512),
+}
+
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers are compared with one.", lower_bound=2)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images of a step, of all workers together.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 3, "Steps of a repetition.", lower_bound=1)
-_REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Whose median counts.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images of a step, of all workers together.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 2, "Steps of a repetition.", lower_bound=1)
+_REPETITIONS = flags.DEFINE_integer("repetitions", 3, "Whose median counts.", lower_bound=1)
 
 
 def main(argv):
@@ -30,11 +36,17 @@ def main(argv):
     if _BATCH_SIZE.value % _WORKERS.value:
         raise SystemExit(f"error: --batch_size must be a multiple of --workers; got {_BATCH_SIZE.value}")
     workers.set_environment(threads=1)
+    for family, config in FLOWS.items():
+        compare(family, config, cores)
+
+
+def compare(family, config, cores):
+    """Prints the throughputs of one and of several workers, and their ratio."""
     with (
-        workers.Team(CONFIG_A, _BATCH_SIZE.value, cores[:1]) as alone,
-        workers.Team(CONFIG_A, _BATCH_SIZE.value, cores) as together,
+        workers.Team(family, config, _BATCH_SIZE.value, cores[:1]) as alone,
+        workers.Team(family, config, _BATCH_SIZE.value, cores) as together,
     ):
-        teams = {"1 worker": alone, f"{_WORKERS.value} workers": together}
+        teams = {f"{family}, 1 worker": alone, f"{family}, {_WORKERS.value} workers": together}
         for name, team in teams.items():
             print(f"tracing {name}", flush=True)
             team.seconds(1)

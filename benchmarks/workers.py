@@ -87,15 +87,15 @@ class Team:
     """Workers that train a flow together, `peers.distributed.Share`, each on one of these cores.
 
     Args:
-      config, batch_size: see there.
+      family, config, batch_size: see there.
       cores: list of their numbers; of one core, a worker that trains alone.
     """
 
-    def __init__(self, config, batch_size, cores):
+    def __init__(self, family, config, batch_size, cores):
         with contextlib.ExitStack() as sockets:
             servers = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in cores]
             addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
-        options = dict(config=config, batch_size=batch_size, addresses=addresses)
+        options = dict(family=family, config=config, batch_size=batch_size, addresses=addresses)
         makers = [
             Maker("peers.distributed:Share", dict(index=index, core=core, **options))
             for index, core in enumerate(cores)

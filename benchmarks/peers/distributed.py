@@ -12,17 +12,18 @@ import tfp_realnvp as rnvp
 
 
 class Share:
-    """A worker of a cluster as a contestant, or one that trains alone: a `RealNVP` on random images.
+    """A worker of a cluster as a contestant, or one that trains alone: a flow on random images.
 
     Args:
-      config: the flow's arguments.
+      family: name of the flow's class.
+      config: its arguments.
       batch_size: images of a step, of all workers together.
       addresses: list of "host:port" of the workers; of one that trains alone, one.
       index: which of them this is.
       core: number of the one core that the process may run on.
     """
 
-    def __init__(self, config, batch_size, addresses, index, core):
+    def __init__(self, family, config, batch_size, addresses, index, core):
         os.sched_setaffinity(0, {core})
         strategy = tf.distribute.get_strategy()
         if len(addresses) > 1:
@@ -30,7 +31,7 @@ class Share:
             os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         with strategy.scope():
-            self._model = rnvp.RealNVP(**config, seed=0)
+            self._model = getattr(rnvp, family)(**config, seed=0)
             self._model.compile()
         images = np.random.default_rng(0).integers(0, 256, (batch_size, *config["event_shape"]), np.uint8)
         self._batches = tf.data.Dataset.from_tensors(images).repeat()
