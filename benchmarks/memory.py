@@ -5,7 +5,7 @@ import statistics
 from benchmarks import report, timing, workers
 from benchmarks.peers import Maker
 
-COPIES = (1, 2, 4)  # of config A's couplings, one after the other
+COPIES = (1, 2, 4)  # of config A's couplings, of one block, one after the other
 REPETITIONS = 3
 
 
