@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.train import kills
 from train import data, strategies
 from train.configs import default
 
@@ -28,7 +30,7 @@ RUN = [
     "--config.model.num_couplings=2",
     "--config.model.hidden_units=(8,)",
     "--config.batch_size=64",
-    "--config.epochs=2",
+    "--config.epochs=4",
     "--config.steps_per_epoch=10",
     "--config.checkpoint.steps=3",
     "--config.validation_split=test[:33]",
@@ -108,14 +110,14 @@ def test_three_workers_train_like_one_device_and_end_with_the_same_bits(tmp_path
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of one process, and the same by two workers, one of which was killed in the middle."""
+    """A run of one process, and the same by two workers, one of which was killed, and then one terminated."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "tmp").mkdir()
     one, many = ([*RUN, f"--workdir={folder / name}"] for name in ("one", "many"))
+    begin = lambda: start(many, 2, TMPDIR=str(folder / "tmp"))
     finish(start(one))
-    chief, other = start(many, 2, TMPDIR=str(folder / "tmp"))
-    while not list((folder / "many/checkpoints").glob("step_*.keras")) and chief.poll() is None:
-        time.sleep(0.01)
+    chief, other = begin()
+    kills.wait_for_a_checkpoint(folder / "many", chief, before="")
     other.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     error, _ = chief.communicate(timeout=300)
@@ -123,20 +125,33 @@ def runs(tmp_path_factory):
     other.communicate()
     (left,) = (folder / "tmp").glob("worker_*")  # by the one that was killed
     left.rename(folder / "left")
-    outputs = finish(start(many, 2, TMPDIR=str(folder / "tmp")))
-    return folder, chief.returncode, error, seconds, outputs
+    workers, last = begin(), kills.newest(folder / "many")
+    kills.wait_for_a_checkpoint(folder / "many", workers[0], last)
+    workers[1].send_signal(signal.SIGTERM)
+    return types.SimpleNamespace(
+        folder=folder,
+        killed=(chief.returncode, error, seconds),
+        terminated=finish(workers),
+        finished=finish(begin()),
+    )
 
 
 def test_the_others_stop_within_a_minute_when_a_worker_is_killed(runs):
-    _, code, error, seconds, _ = runs
+    code, error, seconds = runs.killed
     assert code == 1 and "another worker of this run has stopped or cannot be reached" in error
     assert "Traceback" not in error and seconds < 60
 
 
-def test_killed_workers_go_on_and_end_as_one_process_does(runs):
-    folder, _, _, _, outputs = runs
-    assert all("going on from step " in output for output in outputs)
-    arrays, expected = (arrays_of(folder / name / "checkpoints/step_0000000020.keras") for name in ("many", "one"))
+def test_all_workers_save_the_same_step_and_exit_when_one_is_terminated(runs):
+    assert all("going on from step " in output for output in runs.terminated)
+    first, other = (re.findall(r"terminated; saved is step (\d+)", output) for output in runs.terminated)
+    assert first == other and len(first) == 1
+    assert all(f"going on from step {first[0]}\n" in output for output in runs.finished)
+
+
+def test_stopped_workers_go_on_and_end_as_one_process_does(runs):
+    folder = runs.folder
+    arrays, expected = (arrays_of(folder / name / "checkpoints/step_0000000040.keras") for name in ("many", "one"))
     assert {*arrays} == {*expected}
     for name, array in arrays.items():
         assert_close(array, expected[name])
@@ -150,12 +165,12 @@ def test_killed_workers_go_on_and_end_as_one_process_does(runs):
 
 
 def test_only_the_chief_writes(runs):
-    folder, _, _, _, outputs = runs
+    folder = runs.folder
     files = [
         {path.name for path in (folder / name).rglob("*") if "tfevents" not in path.name} for name in ("many", "one")
     ]
     assert files[0] == files[1] and not list((folder / "tmp").glob("worker_*"))
-    assert ["bits/dim over 77 examples" in output for output in outputs] == [True, False]
+    assert ["bits/dim over 77 examples" in output for output in runs.finished] == [True, False]
 
 
 @pytest.mark.parametrize("number", [2, 4])
