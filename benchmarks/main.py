@@ -33,7 +33,7 @@ _ONLY = flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PAR
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TFDS's data sets; default: TFDS's own.")
 _OUT = flags.DEFINE_string("out", "benchmarks/results", "Folder of results.json and table.md.")
 _REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Of steps, log-probabilities and samples.", lower_bound=1)
-_SECONDS = flags.DEFINE_integer("seconds", 120, "Of each training for time to quality.", lower_bound=1)
+_SECONDS = flags.DEFINE_integer("seconds", 90, "Of each training for time to quality.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 2, "That each contestant computes with.", lower_bound=1)
 flags.register_validator(
     "only", lambda names: names and not set(names) - set(PARTS), f"--only must name some of {', '.join(PARTS)}"

@@ -12,8 +12,8 @@ REPETITIONS = 3
 def memory(run):
     """Each flow in fresh processes, one plain and one rematerialized, whose steps are timed in turn.
 
-    The memory of a step is that by which the process grows beyond what it had at most in a step of a single image: the
-    batch's activations, without TensorFlow, the weights, the optimizer's slots and the graph.
+    The memory of a step is that by which the process grows at most in a step that is not its first, beyond TensorFlow,
+    the weights, the optimizer's slots and the graph: the batch's activations and gradients.
     """
     run.pool.close()
     rows, needed, seconds = [], {}, {}
@@ -24,23 +24,19 @@ def memory(run):
         }
         with workers.Worker(makers[False]) as plain, workers.Worker(makers[True]) as rematerialized:
             pair = {False: plain, True: rematerialized}
-            before = {}
             for rematerialize, worker in pair.items():
                 run.report(f"memory of couplings ×{copies}{', rematerialized' * rematerialize}")
-                worker.call("fit_a_part", 1)
-                before[rematerialize] = worker.peak_megabytes()
-                worker.call("fit_a_part")
-            calls = {key: lambda worker=worker: worker.seconds("fit_a_part") for key, worker in pair.items()}
+                worker.call("train_step")
+            calls = {key: lambda worker=worker: worker.seconds("train_step") for key, worker in pair.items()}
             for rematerialize, found in timing.interleaved(calls, REPETITIONS).items():
-                peak = pair[rematerialize].peak_megabytes()
-                needed[copies, rematerialize] = peak - before[rematerialize]
+                before, needed[copies, rematerialize] = pair[rematerialize].megabytes("train_step")
                 seconds[copies, rematerialize] = statistics.median(found)
                 rows.append(
                     {
                         "couplings": f"×{copies}",
                         "rematerialized": "yes" if rematerialize else "no",
                         "MB of a step": needed[copies, rematerialize],
-                        "MB of the process": peak,
+                        "MB of the process before": before,
                         "seconds of a step": seconds[copies, rematerialize],
                         "repetitions": found,
                     }

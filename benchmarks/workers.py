@@ -2,9 +2,11 @@
 
 import concurrent.futures
 import contextlib
+import ctypes
 import multiprocessing
 import os
-import resource
+import pathlib
+import re
 import socket
 import time
 import traceback
@@ -51,9 +53,9 @@ class Worker:
         """Seconds that it takes to make the contestant and to call its method once."""
         return self._ask("first_seconds", method)
 
-    def peak_megabytes(self):
-        """The most memory that the process has had so far."""
-        return self._ask("peak_megabytes")
+    def megabytes(self, method):
+        """What the process holds before a call of the contestant's method, and what the call takes at its peak."""
+        return self._ask("megabytes", method)
 
     def close(self):
         """Ends the process."""
@@ -176,8 +178,19 @@ class _Server:
         getattr(self._contestant, method)()
         return time.perf_counter() - start
 
-    def peak_megabytes(self):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def megabytes(self, method):
+        self.make()
+        ctypes.CDLL(None).malloc_trim(0)  # what tracing has freed would hide what a step takes
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        before = _status("VmRSS")
+        getattr(self._contestant, method)()
+        return before, _status("VmHWM") - before
+
+
+def _status(field):
+    """A line of Linux's report on this process, in megabytes."""
+    report = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+) kB", report).group(1)) / 1024
 
 
 def _serve(connection, maker):

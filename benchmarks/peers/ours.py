@@ -55,11 +55,6 @@ class Ours:
         """Keras's `fit` of one batch."""
         self.model.fit(self.events["train_step"], batch_size=TRAINING_BATCH[self.kind], verbose=0)
 
-    def fit_a_part(self, number=None):
-        """Keras's `fit` of one batch of so many, by default all, in the same graph whatever the number."""
-        events = self.events["train_step"][:number]
-        self.model.fit(tf.data.Dataset.from_tensor_slices(events).batch(len(events)), verbose=0)
-
     def train_step(self):
         self.model.train_on_batch(self.events["train_step"])
 
