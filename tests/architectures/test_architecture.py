@@ -9,12 +9,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests import laws
 from tfp_realnvp.architectures.architecture import Architecture
 from tfp_realnvp.dequantization import VariationalDequantization
 
+tfb = tfp.bijectors
+tfd = tfp.distributions
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(17, size=(12, 4, 4, 1)).astype(np.uint8)
 VECTORS = RNG.standard_normal([12, 3]).astype(np.float32)
@@ -211,6 +214,14 @@ def test_a_scale_sees_nothing_of_the_latents_of_the_finer_ones(name):
     after = model.latents_by_scale(model.encode(IMAGES))
     np.testing.assert_array_equal(after[0], before[0])
     assert np.abs(after[1] - before[1]).max() > 1e-3
+
+
+@every_case
+def test_names_do_not_grow_with_the_layers(name):
+    model = trained(name).model  # each name begins those of a layer's operations, so that a graph would grow by squares
+    flow = model.given(*trained(name).context) if model.context_size else model.distribution
+    names = [module.name for module in (flow, *flow.submodules) if isinstance(module, tfb.Bijector | tfd.Distribution)]
+    assert len(names) > 3 and max(map(len, names)) < 60, names
 
 
 # Seeds, precision, learned noise.

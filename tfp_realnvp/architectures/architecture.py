@@ -216,7 +216,8 @@ class Networks:
 
 def sequential(layers):
     """`layers` one after the other as the papers write them, data → latent (`tfb.Chain` counts from the end)."""
-    return tfb.Chain(list(reversed(layers)))
+    # TFP would join all their names, and begin the name of every operation in the graph with the result.
+    return tfb.Chain(list(reversed(layers)), name="chain")
 
 
 def inside(squeeze, layers):
