@@ -34,7 +34,11 @@ def config_errors():
     try:
         yield
     except OSError as error:
-        raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+        reason = str(error).splitlines()[-1].strip()
+        names = ", ".join(sorted(path.name for path in CONFIGS.glob("*.py")))
+        raise SystemExit(
+            f"error: --config: {reason} (it must be a file of your own, or one of {CONFIGS}: {names})"
+        ) from None
     except SyntaxError as error:
         raise SystemExit(f"error: --config: {error}") from None
     except AttributeError as error:
