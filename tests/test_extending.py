@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import laws
-from train import train
+from train import models, train
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs/extending.md"
 
@@ -36,7 +36,7 @@ def test_the_config_trains_the_family(blocks, tmp_path, eagerly):
     train.train_and_evaluate(config, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["step"] == 30 and result["loss"] < 2.5  # nats; 2.84 for the standard normal that it begins near
-    model = train.load(config, tmp_path, "model.keras", None, None)[0]
+    model = models.load(config, tmp_path, "model.keras", None, None)[0]
     assert type(model).__name__ == "SplineFlow"
 
 

@@ -34,7 +34,11 @@ def config_errors():
     try:
         yield
     except OSError as error:
-        raise SystemExit(f"error: --config: {str(error).splitlines()[-1].strip()}") from None
+        reason = str(error).splitlines()[-1].strip()
+        names = ", ".join(sorted(path.name for path in CONFIGS.glob("*.py")))
+        raise SystemExit(
+            f"error: --config: {reason} (it must be a file of your own, or one of {CONFIGS}: {names})"
+        ) from None
     except SyntaxError as error:
         raise SystemExit(f"error: --config: {error}") from None
     except AttributeError as error:
@@ -85,10 +89,8 @@ def main(argv):
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
-    from train import (
-        strategies,
-        train,
-    )  # TensorFlow takes seconds to import: not before the flags are known to be right
+    # TensorFlow takes seconds to import: not before the flags are known to be right.
+    from train import draw, evaluate, score, strategies, train
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem).expanduser()
@@ -98,11 +100,11 @@ def main(argv):
     run = (config, workdir, _DATA_DIR.value)
     modes = {
         "train": lambda: train.train_and_evaluate(*run, getattr(strategies, _STRATEGY.value)()),
-        "evaluate": lambda: train.evaluate(*run, _MODEL.value),
-        "recalibrate": lambda: train.recalibrate(*run, _MODEL.value),
-        "sample": lambda: train.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
-        "figures": lambda: train.draw_figures(*run, _MODEL.value, _SEED.value),
-        "score": lambda: train.score(*run, _MODEL.value),
+        "evaluate": lambda: evaluate.evaluate(*run, _MODEL.value),
+        "recalibrate": lambda: evaluate.recalibrate(*run, _MODEL.value),
+        "sample": lambda: draw.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
+        "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
+        "score": lambda: score.score(*run, _MODEL.value),
     }
     try:
         modes[_MODE.value]()

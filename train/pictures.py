@@ -169,6 +169,28 @@ def of_classes(model, num_samples=10, temperature=1.0, seed=0):
     return image_grid(model.sample(len(labels), temperature, seed, labels=labels), model.num_bins, columns=num_samples)
 
 
+def write_samples(model, folder, name, num_samples=64, temperature=1.0, seed=0):
+    """Writes the pictures of samples that fit the model: of any, and of each class.
+
+    Args:
+      model: `FlowModel`.
+      folder: `pathlib.Path`, made if it is not there.
+      name: str, of the PNG file of any; that of each class is classes.png.
+      num_samples, temperature, seed: as for `of_samples`.
+
+    Returns:
+      List of the paths, empty for a model of vectors that are not drawn.
+    """
+    drawn = {
+        name: of_samples(model, num_samples, temperature, seed),
+        "classes": of_classes(model, temperature=temperature, seed=seed),
+    }
+    paths = {folder / f"{name}.png": pixels for name, pixels in drawn.items() if pixels is not None}
+    for path, pixels in paths.items():
+        save(pixels, path)
+    return list(paths)
+
+
 @contextlib.contextmanager
 def dispensable():
     """Warns where a flow overflows at its own samples: a training run goes on without the picture."""

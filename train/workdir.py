@@ -1,4 +1,4 @@
-"""A run's folder: one run in it at a time, and files that are replaced as a whole."""
+"""A run's folder: it is one config's, one run is in it at a time, and its files are replaced as a whole."""
 
 import contextlib
 import fcntl
@@ -30,6 +30,30 @@ def only_run_in(workdir):
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def check_workdir(config, workdir):
+    """Raises a ValueError where the workdir is no folder, or holds the run of another config."""
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir must be a folder; got the file {workdir}")
+    if (workdir / "model.keras").exists() and not any(workdir.glob("checkpoints/step_*.keras")):
+        raise ValueError(
+            f"workdir {workdir} holds the model of a finished run, whose checkpoints are gone: training would begin "
+            "anew and replace it. Choose another --workdir"
+        )
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    there, here = json.loads(path.read_text()), json.loads(config.to_json_best_effort())
+    differences = [
+        f"{name} = {there.get(name)} there, {here.get(name)} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"workdir {workdir} holds the run of another config ({'; '.join(differences)}). Choose another --workdir"
+        )
 
 
 def write_text(path, text):

@@ -146,6 +146,7 @@ def test_help_says_what_there_is():
     ):
         assert word in out
     assert "train/configs/cifar10.py" in out and "--config.batch_size" in out
+    assert "--config: Config file, one of train/configs/*.py or your own like them." in out
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,7 @@ def test_help_says_what_there_is():
         (["--config=train/configs/moons.py", "--config.batch_sizes=1"], 'Did you mean "batch_size"'),
         (["--config.batch_size=many"], "--config.batch_size=many"),
         (["--config=no/such/file.py"], "error: --config: [Errno 2] No such file or directory: 'no/such/file.py'"),
+        (["--config=cifar10"], "of train/configs: breast_cancer.py, celeb_a.py, checkerboard.py, cifar10.py, "),
     ],
     ids=str,
 )

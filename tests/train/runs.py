@@ -1,0 +1,111 @@
+"""Runs that are traced in seconds, and what to look at of what they leave."""
+
+import dataclasses
+import io
+import json
+import pathlib
+import shutil
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from tfp_realnvp import architectures
+from train import callbacks, train
+from train.configs import default
+
+OFFICIAL = pathlib.Path(__file__).parents[1] / "data/official_small/model.ckpt"
+
+
+def tiny(**fields):
+    """A flow of one scale over the digits, two epochs of two steps, and splits that the batches do not divide."""
+    config = default.get_config()
+    config.update(dataset="digits", validation_split="validation[:30]", test_split="test[:50]", samples_every=1)
+    config.update(epochs=2, steps_per_epoch=2, batch_size=8, shift=0.5)
+    config.evaluation.batch_size = 20
+    config.checkpoint.steps = 1
+    config.update(learning_rate=0.01, final_learning_rate=0.0)
+    config.model.update(num_scales=1, filters=4, num_blocks=1)
+    config.update(fields)
+    return config
+
+
+def official(**fields):
+    """A config over images of the checkpoint's size."""
+    config = tiny(dataset="cifar10", validation_split="", test_split="test", crop=16, shift=0.0, epochs=1, **fields)
+    config.update(init_from_official=str(OFFICIAL), steps_per_epoch=1)
+    return config
+
+
+@dataclasses.dataclass
+class Run:
+    workdir: pathlib.Path
+    result: dict
+    crashed: pathlib.Path
+
+
+def run_to_the_end(config, folder):
+    """A finished run: its workdir (not to be changed), what it returned, and its workdir as a crash would leave it."""
+    workdir, crashed = folder / "not" / "there", folder / "crashed"
+    save_picture = callbacks.SamplePictures.on_epoch_end
+
+    def crash(self, epoch, logs=None):
+        if epoch == 1:  # the worst moment: the metrics of the second epoch are written, but not its checkpoint
+            shutil.copytree(workdir, crashed)
+        save_picture(self, epoch, logs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks.SamplePictures, "on_epoch_end", crash)
+        result = train.train_and_evaluate(config, workdir)
+    return Run(workdir, result, crashed)
+
+
+def metrics(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line.pop("images_per_s") > 0  # the only one that differs from run to run
+    return lines
+
+
+def saved(path):
+    """Every array in a .keras file, the optimizer's among them, by its place in the model."""
+    arrays = {}
+    keep = lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
+    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(keep)
+    return arrays
+
+
+def last(workdir):
+    """The last checkpoint."""
+    return max((workdir / "checkpoints").glob("step_*.keras"))
+
+
+def facts(result):
+    """What a result says of how it was got."""
+    return {name: result[name] for name in ("split", "num_examples", "step", "num_draws", "model")}
+
+
+def contents(folder):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same(arrays, others):
+    assert len(arrays) > 50 and {*arrays} == {*others}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Plain(architectures.RealNVP):
+    """A flow of other arguments, without a context, that learns from the data what to standardize."""
+
+    def __init__(self, event_shape, width=2, num_bins="auto", seed=None, dtype=None, name="plain"):
+        super().__init__(
+            event_shape, num_scales=1, filters=width, num_blocks=1, num_bins=num_bins, seed=seed, dtype=dtype, name=name
+        )
+
+    def adapt(self, batches):
+        raise NotImplementedError
