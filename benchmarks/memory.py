@@ -12,11 +12,13 @@ REPETITIONS = 3
 def memory(run):
     """Each flow in fresh processes, one plain and one rematerialized, whose steps are timed in turn.
 
-    The memory of a step is that by which the process grows at most in a step that is not its first, beyond TensorFlow,
-    the weights, the optimizer's slots and the graph: the batch's activations and gradients.
+    Steps of one and of two images come first, by which Keras's `train_on_batch` is traced for any number of them. The
+    memory of a step is that by which the process then grows at most in the first step of the whole batch, beyond
+    TensorFlow, the weights, the optimizer's slots and the graph: the batch's activations and gradients. TensorFlow
+    keeps it for the steps to come.
     """
     run.pool.close()
-    rows, needed, seconds = [], {}, {}
+    rows, before, needed, seconds = [], {}, {}, {}
     for copies in COPIES:
         makers = {
             rematerialize: Maker("peers.ours:deep", dict(copies=copies, rematerialize=rematerialize))
@@ -26,17 +28,18 @@ def memory(run):
             pair = {False: plain, True: rematerialized}
             for rematerialize, worker in pair.items():
                 run.report(f"memory of couplings ×{copies}{', rematerialized' * rematerialize}")
-                worker.call("train_step")
+                for number in (1, 2):
+                    worker.call("train_step", number)
+                before[copies, rematerialize], needed[copies, rematerialize] = worker.megabytes("train_step")
             calls = {key: lambda worker=worker: worker.seconds("train_step") for key, worker in pair.items()}
             for rematerialize, found in timing.interleaved(calls, REPETITIONS).items():
-                before, needed[copies, rematerialize] = pair[rematerialize].megabytes("train_step")
                 seconds[copies, rematerialize] = statistics.median(found)
                 rows.append(
                     {
                         "couplings": f"×{copies}",
                         "rematerialized": "yes" if rematerialize else "no",
                         "MB of a step": needed[copies, rematerialize],
-                        "MB of the process before": before,
+                        "MB of the process before": before[copies, rematerialize],
                         "seconds of a step": seconds[copies, rematerialize],
                         "repetitions": found,
                     }
