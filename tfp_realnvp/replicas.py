@@ -72,18 +72,37 @@ def share(*tensors):
 def moments_over_replicas(x):
     """Mean and variance of each channel of the global batch.
 
+    Each replica tells the others the moments of its share, in one sum, and its part of the gradient in another:
+
+    ```none
+    mean = Σ nᵢ meanᵢ / N,    variance = Σ nᵢ (varianceᵢ + (meanᵢ − mean)²) / N
+    ```
+
     Args:
       x: tensor of shape [..., channels], this replica's share.
 
     Returns:
       `(mean, variance)`, each of shape [channels]; the gradient is that of the global batch.
     """
-    axes, presence = list(range(x.shape.rank - 1)), _presence.get()
-    if num_replicas() == 1:
-        return tf.nn.moments(x, axes)
-    presence = tf.cast(1.0 if presence is None else presence, x.dtype)
-    count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
-    sums = sum_over_replicas(presence * tf.concat([tf.reduce_sum(x, axes), [count]], axis=0))
-    mean, count = sums[:-1] / sums[-1], sums[-1]
-    deviation = tf.math.squared_difference(x, tf.stop_gradient(mean))  # d variance / d mean is 0
-    return mean, sum_over_replicas(presence * tf.reduce_sum(deviation, axes)) / count
+    if num_replicas() == 1 or tf.distribute.get_replica_context() is None:
+        return tf.nn.moments(x, list(range(x.shape.rank - 1)))
+    presence = _presence.get()
+    return _moments_over_replicas(x, tf.cast(1.0 if presence is None else presence, x.dtype))
+
+
+@tf.custom_gradient
+def _moments_over_replicas(x, presence):
+    count = presence * tf.cast(tf.size(x) / x.shape[-1], x.dtype)
+    here = tf.stack([tf.fill(x.shape[-1:], count), *tf.nn.moments(x, list(range(x.shape.rank - 1)))])
+    number = tf.distribute.get_replica_context().replica_id_in_sync_group
+    own_row = tf.one_hot(number, num_replicas(), dtype=x.dtype)[:, tf.newaxis, tf.newaxis]
+    counts, means, variances = tf.unstack(sum_over_replicas(own_row * here), axis=1)
+    total = tf.reduce_sum(counts, axis=0)
+    mean = tf.reduce_sum(counts * means, axis=0) / total
+    variance = tf.reduce_sum(counts * (variances + tf.math.squared_difference(means, mean)), axis=0) / total
+
+    def gradients(of_mean, of_variance):
+        of_mean, of_variance = tf.unstack(sum_over_replicas(tf.stack([of_mean, of_variance])))
+        return presence * (of_mean + 2 * of_variance * (x - mean)) / total, None
+
+    return (mean, variance), gradients
