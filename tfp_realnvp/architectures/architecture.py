@@ -12,7 +12,8 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors import Broadcast, Logit
 from tfp_realnvp.bijectors.masks import first_channels
-from tfp_realnvp.model import FlowModel, checked_num_bins
+from tfp_realnvp.events import checked_num_bins
+from tfp_realnvp.model import FlowModel
 from tfp_realnvp.networks import Constant, ContextMaps, Given, Rematerialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, spawn_seeds
 from tfp_realnvp.saving import FORMAT_VERSION, checked_config
@@ -118,7 +119,7 @@ class Architecture(FlowModel):
         return other
 
     def latents_by_scale(self, z):
-        z, latents = self._check_latents(z), []
+        z, latents = self._events.checked_latents(z), []
         for squeeze, num_kept in self.factor_outs():
             z, left = first_channels(squeeze.forward(z), num_kept)
             latents.append(left.numpy())
@@ -128,7 +129,7 @@ class Architecture(FlowModel):
         *latents, z = latents
         for left, (squeeze, _) in zip(reversed(latents), reversed(self.factor_outs()), strict=True):
             z = squeeze.inverse(tf.concat([z, left], axis=-1))
-        return self._check_latents(z)
+        return self._events.checked_latents(z)
 
     def networks_by_scale(self):
         scale = lambda network: re.match(r"scale_\d+", network.name).group()
