@@ -1,6 +1,7 @@
 """Events and Contexts: the forms that a flow's data may have, and what is said of any other."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -9,8 +10,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_realnvp import FlowModel, VectorRealNVP, evaluation
+from tfp_realnvp.bijectors import Coupling
+from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.events import Contexts, Events, value_errors
+from tfp_realnvp.networks import TanhScale
 
+tfb = tfp.bijectors
 tfd = tfp.distributions
 
 IMAGE = (4, 4, 1)
@@ -171,6 +177,79 @@ def test_nothing_has_no_first_batch(make):
         of_images().first_batch(make(), None, batch_size=4, seed=0)
 
 
+def generated(*batches, shape):
+    """A data set of these batches of images, of whose shape no more than this is known."""
+    signature = tf.TensorSpec(shape, tf.uint8)
+    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+def one_convolution():
+    """A flow whose graphs are quickly traced."""
+    coupling = Coupling(
+        Checkerboard(), TanhScale(keras.layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros"))
+    )
+    base = tfd.Sample(tfd.Normal(0.0, 10.0), IMAGE)
+    model = FlowModel(tfd.TransformedDistribution(base, tfb.Invert(coupling)), num_bins=17, seed=0)
+    model.compile()
+    return model
+
+
+OPEN = [[None, None, None, 1], [None, None, None, None], [None, 4, None, 1], [None, None, 4, None]]
+
+
+@pytest.mark.parametrize("shape", OPEN, ids=str)
+def test_sides_that_a_data_set_leaves_open_are_taken_for_those_of_an_event(shape):
+    model, dataset = one_convolution(), generated(IMAGES[:2], IMAGES[2:4], shape=shape)
+    nats = model.predict(IMAGES[:4], batch_size=2, verbose=0)
+    np.testing.assert_array_equal(model.predict(dataset, verbose=0), nats)
+    np.testing.assert_array_equal(evaluation.log_likelihood(model, dataset), nats)
+    assert model.evaluate(dataset, verbose=0)[0] == pytest.approx(-nats.mean(), rel=1e-6)
+    history = one_convolution().fit(dataset, validation_data=dataset, verbose=0).history
+    arrays = dict(batch_size=2, shuffle=False, validation_data=IMAGES[:4])
+    expected = one_convolution().fit(IMAGES[:4], **arrays, verbose=0).history
+    for name, losses in expected.items():
+        assert history[name] == pytest.approx(losses, rel=1e-6), name
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict", "fit"])
+def test_a_later_batch_of_other_sides_is_refused(method):
+    dataset = generated(IMAGES[:2], IMAGES[:2, :2], shape=[None] * 4)
+    with pytest.raises(ValueError, match=r"^x must hold events of shape \(4, 4, 1\); got a batch of others$"):
+        getattr(one_convolution(), method)(dataset, verbose=0)
+
+
+def test_sides_that_only_a_graph_knows_are_checked_there():
+    check = tf.function(of_images().checked_tensor).get_concrete_function(tf.TensorSpec([None] * 4, tf.uint8))
+    assert check.output_shapes == tf.TensorShape([None, *IMAGE])
+    np.testing.assert_array_equal(check(tf.constant(IMAGES)), IMAGES)
+    message = r"^x must hold events of shape \(4, 4, 1\); got a batch of others$"
+    for other in (IMAGES[:, :2], IMAGES[:, :, :2], np.repeat(IMAGES, 2, axis=-1)):
+        with pytest.raises(ValueError, match=message), value_errors():
+            check(tf.constant(other))
+
+
+@pytest.mark.parametrize(
+    "dataset, message",
+    [
+        (
+            generated(IMAGES, shape=None),
+            "x must hold batches of shape [batch] + (4, 4, 1); got a data set of unknown rank: tf.ensure_shape(x, "
+            "[None, 4, 4, 1]) in dataset.map makes it known",
+        ),
+        (generated(*IMAGES, shape=[None] * 3), "shape [batch] + (4, 4, 1); got (None, None, None)"),
+        (generated(IMAGES, shape=[None, 5, None, 1]), "shape [batch] + (4, 4, 1); got (None, 5, None, 1)"),
+        (
+            generated(*IMAGES, shape=[None, None, 1]).ragged_batch(2),
+            "x must hold batches that are tensors; got RaggedTensorSpec(",
+        ),
+    ],
+)
+def test_a_data_set_whose_known_shape_does_not_fit_is_refused(dataset, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        of_images().check("x", dataset)
+
+
 # Contexts.
 
 
@@ -190,6 +269,28 @@ def test_labels_out_of_range_are_refused_also_in_a_graph(label):
     in_graph = tf.function(CLASSES.vectors, input_signature=[tf.TensorSpec([None], tf.int64)])
     with pytest.raises(ValueError, match="^y must hold labels from 0 to 2$"), value_errors():
         in_graph([0, label])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused_also_in_a_graph(value):
+    vectors = VECTORS.copy()
+    vectors[4, 1] = value
+    with pytest.raises(ValueError, match="y must be finite; got NaN or infinity"):
+        GIVEN.vectors(vectors)
+    in_graph = tf.function(GIVEN.vectors, input_signature=[tf.TensorSpec([None, 3])])
+    with pytest.raises(ValueError, match="^y must be finite; got NaN or infinity$"), value_errors():
+        in_graph(vectors)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict", "fit"])
+def test_contexts_of_a_data_set_that_are_not_finite_are_refused(method):
+    model = VectorRealNVP((2,), num_couplings=2, hidden_units=[2], norm=None, context_size=3, seed=0)
+    model.compile()
+    contexts = VECTORS.copy()
+    contexts[5, 0] = np.nan
+    with pytest.raises(ValueError, match="^y must be finite; got NaN or infinity$"):
+        getattr(model, method)(in_batches((POINTS, contexts)), verbose=0)
+    assert int(model.optimizer.iterations) == (method == "fit")  # the batch before it is learned from
 
 
 @pytest.mark.parametrize("contexts, one, each", [(CLASSES, LABELS[1], LABELS), (GIVEN, VECTORS[1], VECTORS)])

@@ -284,6 +284,39 @@ def test_only_flows_over_independent_latents_have_other_sizes():
         model.sample(1, image_size=(8, 8))
 
 
+@pytest.mark.parametrize(
+    "make, divisor",
+    [
+        (lambda: rnvp.RealNVP((8, 8, 1), num_scales=4, filters=1, num_blocks=1), 8),
+        (lambda: rnvp.RealNVP((8, 8, 1), num_scales=3, filters=1, num_blocks=1, recursion_type=1), 4),
+        (lambda: rnvp.RealNVP((8, 8, 1), num_scales=2, filters=1, num_blocks=1, recursion_type=4), 2),
+        (lambda: rnvp.Glow((8, 8, 1), num_scales=2, steps_per_scale=1, filters=1), 4),
+        (lambda: rnvp.UvA((8, 8, 1), multi_scale=True, filters=2, num_blocks=1), 4),
+        (lambda: rnvp.SubpixelFlow((8, 8, 1), num_scales=3, filters=1, num_blocks=1, num_components=1), 8),
+    ],
+)
+def test_an_image_size_that_the_squeezes_do_not_divide_is_refused(make, divisor, eagerly):
+    model = make()
+    message = f"image_size must have a height and width divisible by {divisor}; got "
+    with pytest.raises(ValueError, match=message + rf"\({divisor}, {divisor + 1}\)"):
+        model.sample(1, image_size=(divisor, divisor + 1))
+    with pytest.raises(ValueError, match=message + rf"\[{divisor // 2}, {divisor}\]"):
+        model.sample(1, image_size=[divisor // 2, divisor])
+    assert model.sample(1, image_size=(divisor, 3 * divisor)).shape == (1, divisor, 3 * divisor, 1)
+
+
+def test_an_image_size_is_two_positive_ints(trained):
+    for bad in (7, (8,), (8, 8, 1), (0, 8), (8, -8), (8.0, 8), "big", "88", ()):
+        with pytest.raises(ValueError) as raised:
+            trained.sample(1, image_size=bad)
+        assert str(raised.value) == f"image_size must be (height, width), two positive ints; got {bad!r}"
+    assert trained.sample(1, image_size=np.array([8, 4])).shape == (1, 8, 4, 1)
+
+
+def test_a_flow_without_squeezes_takes_images_of_any_size():
+    assert one_convolution().sample(1, image_size=(5, 7)).shape == (1, 5, 7, 1)
+
+
 def test_decode_gives_back_what_encode_was_given(trained):
     z = trained.encode(IMAGES, batch_size=20)
     assert z.shape == IMAGES.shape and z.dtype == np.float32

@@ -68,7 +68,7 @@ class Contexts:
         return f"contexts of a conditional flow, vectors of size {self.context_size}"
 
     def vectors(self, context):
-        """The vectors that the flow sees, with the check of the labels' range made part of the graph.
+        """The vectors that the flow sees, with the check of the contexts' values made part of the graph.
 
         Args:
           context: labels [...], or vectors [..., context_size].
@@ -78,7 +78,7 @@ class Contexts:
 
         Raises:
           ValueError: for a flow without a context, floats for labels, vectors of another size, or, where they are not
-            in a graph, labels out of range.
+            in a graph, labels out of range or NaN.
         """
         if not self.size:
             raise ValueError(f"context must be left out: the flow is not conditional; got {context!r}")
@@ -86,15 +86,17 @@ class Contexts:
         if self.num_classes and not context.dtype.is_integer:
             raise ValueError(f"context must hold the {self.description}; got {context.dtype.name}")
         context = tf.cast(context, self.dtype)
-        if not self.num_classes:
-            if context.shape[-1] != self.context_size:
-                raise ValueError(f"context must have shape [..., {self.context_size}]; got {tuple(context.shape)}")
-            return context
-        message = f"y must hold labels from 0 to {self.num_classes - 1}"
+        if self.num_classes:
+            allowed = (context >= 0) & (context < self.num_classes)
+            message = f"y must hold labels from 0 to {self.num_classes - 1}"
+        elif context.shape[-1:] == self.shape:
+            allowed, message = tf.math.is_finite(context), "y must be finite; got NaN or infinity"
+        else:
+            raise ValueError(f"context must have shape [..., {self.context_size}]; got {tuple(context.shape)}")
         with value_errors():
-            in_range = tf.reduce_all((context >= 0) & (context < self.num_classes))
-            with tf.control_dependencies([tf.debugging.assert_equal(in_range, True, message)]):
-                return tf.one_hot(context, self.num_classes, dtype=self.vector_dtype)
+            with tf.control_dependencies([tf.debugging.assert_equal(tf.reduce_all(allowed), True, message)]):
+                context = tf.identity(context)
+        return tf.one_hot(context, self.num_classes, dtype=self.vector_dtype) if self.num_classes else context
 
     def checked(self, argument, contexts):
         """Labels or vectors as an array.
@@ -265,9 +267,16 @@ class Events:
 
     def _check_dataset(self, argument, dataset):
         spec = dataset.element_spec
-        shape = as_events(spec[0] if isinstance(spec, tuple) else spec).shape
-        if not shape[1:].is_compatible_with(self.shape) or shape.rank != len(self.shape) + 1:
-            raise ValueError(f"{argument} must hold batches of shape [batch] + {self.shape}; got {shape}")
+        spec = as_events(spec[0] if isinstance(spec, tuple) else spec)
+        if not isinstance(spec, tf.TensorSpec):
+            raise ValueError(f"{argument} must hold batches that are tensors; got {spec}")
+        if spec.shape.rank is None:
+            raise ValueError(
+                f"{argument} must hold batches of shape [batch] + {self.shape}; got a data set of unknown rank: "
+                f"tf.ensure_shape(x, {[None, *self.shape]}) in dataset.map makes it known"
+            )
+        if not spec.shape.is_compatible_with([None, *self.shape]):
+            raise ValueError(f"{argument} must hold batches of shape [batch] + {self.shape}; got {spec.shape}")
         if dataset.cardinality() == 0:
             raise ValueError(f"{argument} must not be empty; got a data set without batches")
 
@@ -343,6 +352,25 @@ class Events:
         """Whether every finite value of this dtype may be one of an event."""
         return self.num_bins is None or (dtype == np.uint8 and self.num_bins >= 256)
 
+    def of_known_shape(self, x):
+        """Events as a tensor whose shape is known, [batch] + shape: the sides that a data set left open are checked.
+
+        Raises:
+          ValueError: for another shape.
+          tf.errors.InvalidArgumentError: for what turns out to have another; see `value_errors`.
+        """
+        x = tf.convert_to_tensor(as_events(x))
+        shape = tf.TensorShape([None, *self.shape])
+        if x.shape.rank is None or not x.shape.is_compatible_with(shape):
+            raise ValueError(f"x must have shape [batch] + {self.shape}; got {x.shape}")
+        if x.shape[1:].is_fully_defined():
+            return x
+        message = f"x must hold events of shape {self.shape}; got a batch of others"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x)[1:], self.shape, message)]):
+            x = tf.identity(x)
+        x.set_shape(shape)
+        return x
+
     def checked_tensor(self, x):
         """Events as a tensor, [batch] + shape, with the checks that need its values made part of the graph.
 
@@ -350,9 +378,7 @@ class Events:
           ValueError: for another shape.
           tf.errors.InvalidArgumentError: for what `checked_array` refuses otherwise; see `value_errors`.
         """
-        x = as_events(x)
-        if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(f"x must have shape [batch] + {self.shape}; got {tuple(x.shape)}")
+        x = self.of_known_shape(x)
         if x.dtype.is_floating:
             x = tf.debugging.assert_all_finite(x, "x must be finite; got NaN or infinity")
         if self._takes_every(x.dtype):

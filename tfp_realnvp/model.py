@@ -1,5 +1,6 @@
 """`FlowModel`: where Keras meets TFP. Keras's fit, evaluate, predict and save over a TFP distribution."""
 
+import contextlib
 import functools
 import math
 import os
@@ -13,7 +14,7 @@ import tensorflow_probability as tfp
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export
 from tfp_realnvp.bijectors import FusedBijector
-from tfp_realnvp.events import Contexts, Events, as_array, as_events, value_errors
+from tfp_realnvp.events import Contexts, Events, as_array, value_errors
 from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
@@ -134,7 +135,7 @@ class FlowModel(keras.Model):
           is x of [N, 1] + event_shape.
 
         Raises:
-          ValueError: for a flow without a context, or labels or vectors that do not fit it.
+          ValueError: for a flow without a context, or labels or vectors that do not fit it, or are NaN.
 
         Example: `model.given([3, 5]).sample()` has shape [2] + event_shape: a three and a five.
         """
@@ -252,7 +253,8 @@ class FlowModel(keras.Model):
 
     def log_likelihood(self, inputs, context=None, draw=0):
         """The log-likelihood in nats of a batch at a draw of the noise (see `call`): a tensor of shape [batch]."""
-        x, draw = tf.cast(as_events(inputs), self._events.dtype), tf.constant(draw, tf.int64)
+        x = tf.cast(self._events.of_known_shape(inputs), self._events.dtype)
+        draw = tf.constant(draw, tf.int64)
         context = [tf.cast(context, self._events.contexts.dtype)] if self.context_size else []
         if self.run_eagerly:
             return self(x, *context, training=False, draw=draw)
@@ -517,11 +519,30 @@ class FlowModel(keras.Model):
         contexts = self._events.contexts.of_samples(num_samples, labels, context)
         base = self._base(*contexts)
         if image_size is not None:
-            if not self.is_convolutional:
-                raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
-            base = base.copy(sample_shape=(*image_size, self.event_shape[-1]))
+            base = base.copy(sample_shape=self._image_shape(image_size))
         z = self._draw(base, num_samples, temperature, seed)
         return _in_batches(self._decode, batch_size, z, *contexts)
+
+    def _image_shape(self, image_size):
+        """The shape of images of this height and width, if the flow can draw such."""
+        if not self.is_convolutional:
+            raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
+        sides = tuple(image_size) if np.iterable(image_size) else ()
+        if len(sides) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in sides):
+            raise ValueError(f"image_size must be (height, width), two positive ints; got {image_size!r}")
+        divisor = self._divisor_of_sides()
+        if any(side % divisor for side in sides):
+            raise ValueError(f"image_size must have a height and width divisible by {divisor}; got {image_size!r}")
+        return *sides, self.event_shape[-1]
+
+    def _divisor_of_sides(self):
+        """What the squeezes ask the height and width of an image to be divisible by, a power of 2."""
+        *sides, channels = self.event_shape
+        for divisor in (2**halvings for halvings in range(max(sides).bit_length())):
+            with contextlib.suppress(ValueError):
+                self.bijector.inverse_event_shape((divisor, divisor, channels))
+                return divisor
+        return 1  # what is made for images of one size says so itself
 
     def _base(self, context=None):
         """The distribution of a latent, or with contexts of one latent each."""
