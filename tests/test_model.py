@@ -75,6 +75,13 @@ def test_evaluate_is_the_mean_of_predict_over_every_image_in_any_batches(trained
     assert bits_per_dim == pytest.approx(loss / (64 * math.log(2)))
 
 
+def test_the_end_of_data_of_unknown_length_counts_for_nothing(trained):
+    batches = tf.data.Dataset.from_tensor_slices(IMAGES).batch(16, drop_remainder=True)
+    unknown = tf.data.Dataset.from_tensor_slices(IMAGES).filter(lambda _: True).batch(16, drop_remainder=True)
+    for _ in range(3):
+        assert trained.evaluate(unknown, verbose=0) == pytest.approx(trained.evaluate(batches, verbose=0), rel=1e-9)
+
+
 def test_log_probability_is_the_distributions_at_the_image_plus_noise(trained):
     x = rnvp.dequantization.uniform(tf.constant(IMAGES[:5]), 17, tf.constant([0, -1], tf.int64))
     np.testing.assert_allclose(trained.distribution.log_prob(x), trained.predict(IMAGES[:5], verbose=0), rtol=1e-4)

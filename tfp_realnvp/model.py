@@ -326,7 +326,9 @@ class FlowModel(keras.Model):
     def test_step(self, data):
         with share(*self._events.unpack(data)) as (size, x, context):
             mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
-        self._nats.update_state(mean, sample_weight=count)
+        # A count that is known beforehand would be added even where the data turn out to have ended.
+        with tf.control_dependencies([mean]):
+            self._nats.update_state(mean, sample_weight=count)
         return self._logs()
 
     def predict_step(self, data):
