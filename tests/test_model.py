@@ -75,6 +75,13 @@ def test_evaluate_is_the_mean_of_predict_over_every_image_in_any_batches(trained
     assert bits_per_dim == pytest.approx(loss / (64 * math.log(2)))
 
 
+def test_the_end_of_data_of_unknown_length_counts_for_nothing(trained):
+    batches = tf.data.Dataset.from_tensor_slices(IMAGES).batch(16, drop_remainder=True)
+    unknown = tf.data.Dataset.from_tensor_slices(IMAGES).filter(lambda _: True).batch(16, drop_remainder=True)
+    for _ in range(3):
+        assert trained.evaluate(unknown, verbose=0) == pytest.approx(trained.evaluate(batches, verbose=0), rel=1e-9)
+
+
 def test_log_probability_is_the_distributions_at_the_image_plus_noise(trained):
     x = rnvp.dequantization.uniform(tf.constant(IMAGES[:5]), 17, tf.constant([0, -1], tf.int64))
     np.testing.assert_allclose(trained.distribution.log_prob(x), trained.predict(IMAGES[:5], verbose=0), rtol=1e-4)
@@ -282,6 +289,39 @@ def test_only_flows_over_independent_latents_have_other_sizes():
     model = rnvp.FlowModel(tfd.TransformedDistribution(base, tfb.Scale(2.0)))
     with pytest.raises(ValueError, match=r"image_size must be None for a flow that is not convolutional; got \(8, 8\)"):
         model.sample(1, image_size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    "make, divisor",
+    [
+        (lambda: rnvp.RealNVP((8, 8, 1), num_scales=4, filters=1, num_blocks=1), 8),
+        (lambda: rnvp.RealNVP((8, 8, 1), num_scales=3, filters=1, num_blocks=1, recursion_type=1), 4),
+        (lambda: rnvp.RealNVP((8, 8, 1), num_scales=2, filters=1, num_blocks=1, recursion_type=4), 2),
+        (lambda: rnvp.Glow((8, 8, 1), num_scales=2, steps_per_scale=1, filters=1), 4),
+        (lambda: rnvp.UvA((8, 8, 1), multi_scale=True, filters=2, num_blocks=1), 4),
+        (lambda: rnvp.SubpixelFlow((8, 8, 1), num_scales=3, filters=1, num_blocks=1, num_components=1), 8),
+    ],
+)
+def test_an_image_size_that_the_squeezes_do_not_divide_is_refused(make, divisor, eagerly):
+    model = make()
+    message = f"image_size must have a height and width divisible by {divisor}; got "
+    with pytest.raises(ValueError, match=message + rf"\({divisor}, {divisor + 1}\)"):
+        model.sample(1, image_size=(divisor, divisor + 1))
+    with pytest.raises(ValueError, match=message + rf"\[{divisor // 2}, {divisor}\]"):
+        model.sample(1, image_size=[divisor // 2, divisor])
+    assert model.sample(1, image_size=(divisor, 3 * divisor)).shape == (1, divisor, 3 * divisor, 1)
+
+
+def test_an_image_size_is_two_positive_ints(trained):
+    for bad in (7, (8,), (8, 8, 1), (0, 8), (8, -8), (8.0, 8), "big", "88", ()):
+        with pytest.raises(ValueError) as raised:
+            trained.sample(1, image_size=bad)
+        assert str(raised.value) == f"image_size must be (height, width), two positive ints; got {bad!r}"
+    assert trained.sample(1, image_size=np.array([8, 4])).shape == (1, 8, 4, 1)
+
+
+def test_a_flow_without_squeezes_takes_images_of_any_size():
+    assert one_convolution().sample(1, image_size=(5, 7)).shape == (1, 5, 7, 1)
 
 
 def test_decode_gives_back_what_encode_was_given(trained):

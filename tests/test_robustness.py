@@ -92,14 +92,21 @@ def test_extreme_vectors_have_finite_answers(norm):
         assert np.isfinite(model.sample(100, temperature, seed=0)).all()
 
 
-# Bad inputs to the Python interface: a call given four flows, and what is said.
+# Bad inputs to the Python interface: a call given five flows, and what is said.
 
 LEVELS = np.random.default_rng(0).integers(17, size=(6, 4, 4, 1)).astype(np.uint8)
 LABELS = np.arange(6) % 3
 POINTS = np.random.default_rng(1).standard_normal([6, 2]).astype(np.float32)
 IMAGE, LATENT = (4, 4, 1), (1, 4, 4, 1)
 SMALL = dict(num_scales=1, filters=1, num_blocks=1)  # where it is built before the error is found
+FAMILIES = [rnvp.Glow, rnvp.NICE, rnvp.RealNVP, rnvp.SubpixelFlow, rnvp.UvA, rnvp.VectorRealNVP]
 batches = lambda *columns: tf.data.Dataset.from_tensor_slices(columns[0] if len(columns) == 1 else columns).batch(2)
+
+
+def generated(batch, shape):
+    """A data set of one batch of images, of whose shape this is known."""
+    return tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=tf.TensorSpec(shape, tf.uint8))
+
 
 ARGUMENTS = [
     (lambda m: rnvp.RealNVP((4, 4)), "event_shape must be (height, width, channels) or (size,); got (4, 4)"),
@@ -109,9 +116,12 @@ ARGUMENTS = [
         lambda m: rnvp.RealNVP((None, 4, 1)),
         "event_shape must be (height, width, channels) or (size,); got (None, 4, 1)",
     ),
+    *((lambda m, f=f: f(2), "event_shape must be (height, width, channels) or (size,); got 2") for f in FAMILIES),
+    (lambda m: rnvp.NICE("big"), "event_shape must be (height, width, channels) or (size,); got 'big'"),
     (lambda m: rnvp.RealNVP(IMAGE, num_bins=0), "num_bins must be None or an int from 1 to 65536; got 0"),
     (lambda m: rnvp.RealNVP(IMAGE, num_bins="many"), "num_bins must be None or an int from 1 to 65536; got 'many'"),
     (lambda m: rnvp.RealNVP(IMAGE, **SMALL, alpha=0.7), "alpha must be in [0, 0.5); got 0.7"),
+    (lambda m: rnvp.RealNVP(IMAGE, alpha="x"), "alpha must be in [0, 0.5); got 'x'"),
     (
         lambda m: rnvp.RealNVP(IMAGE, **SMALL, dequantization="nope"),
         'dequantization must be "uniform", "variational" or a Keras',
@@ -122,6 +132,8 @@ ARGUMENTS = [
         lambda m: rnvp.RealNVP(IMAGE, **SMALL, num_classes=3, context_size=2),
         "num_classes and context_size exclude each other",
     ),
+    (lambda m: rnvp.Glow(IMAGE, num_classes="10"), "num_classes must be None or a positive int; got '10'"),
+    (lambda m: rnvp.Glow(IMAGE, context_size="10"), "context_size must be None or a positive int; got '10'"),
     (lambda m: rnvp.RealNVP(IMAGE, num_scales=0), "num_scales must be a positive int; got 0"),
     (lambda m: rnvp.RealNVP(IMAGE, num_scales=5), "divisible by 2^(num_scales - 1) = 16; got (4, 4, 1)"),
     (lambda m: rnvp.RealNVP(IMAGE, filters=2.5), "filters must be a positive int; got 2.5"),
@@ -158,6 +170,18 @@ DATA = [
     (lambda m: m.images.fit(np.full(LATENT, np.inf)), "x must be finite; got NaN or infinity"),
     (lambda m: m.images.fit({"picture": LEVELS}), "must hold \"image\"; got the keys ['picture']"),
     (lambda m: m.images.fit(batches(LEVELS[:, :2])), "x must hold batches of shape [batch] + (4, 4, 1)"),
+    (
+        lambda m: m.images.fit(generated(LEVELS, None)),
+        "x must hold batches of shape [batch] + (4, 4, 1); got a data set of unknown rank: tf.ensure_shape",
+    ),
+    (
+        lambda m: m.images.fit(generated(LEVELS, [None, None, None, 3])),
+        "x must hold batches of shape [batch] + (4, 4, 1); got (None, None, None, 3)",
+    ),
+    (
+        lambda m: m.images.fit(generated(LEVELS[:, :2], [None] * 4)),
+        "x must have shape [batch] + (4, 4, 1); got (6, 2, 4, 1)",
+    ),
     (lambda m: m.images.fit(batches(LEVELS).take(0)), "x must not be empty; got a data set without batches"),
     (lambda m: m.images.fit(LEVELS, validation_data=LEVELS[..., 0]), "validation_data must have shape [N] + (4, 4, 1)"),
     (lambda m: m.images.fit(LEVELS, batch_size=0), "batch_size must be a positive int; got 0"),
@@ -174,6 +198,10 @@ DATA = [
     (lambda m: m.contexts.fit(POINTS), "y must hold the contexts of a conditional flow, vectors of size 3; got none"),
     (lambda m: m.contexts.fit(POINTS, POINTS), "y must have shape [N] + (3,); got (6, 2)"),
     (lambda m: m.contexts.fit(POINTS, np.full([6, 3], np.nan)), "y must be finite; got NaN or infinity"),
+    (
+        lambda m: m.contexts.evaluate(batches(POINTS, np.full([6, 3], np.nan)), verbose=0),
+        "y must be finite; got NaN or infinity",
+    ),
     (lambda m: m.vectors.fit(POINTS * np.nan), "x must be finite; got NaN or infinity"),
     (lambda m: m.vectors.fit(POINTS[:, :1]), "x must have shape [N] + (2,); got (6, 1)"),
     (lambda m: m.vectors.adapt(np.ones([6, 2])), "x must vary in every column; got constants in columns [0, 1]"),
@@ -193,6 +221,13 @@ CALLS = [
     ),
     (lambda m: m.images.sample(1, batch_size=0), "batch_size must be a positive int; got 0"),
     (lambda m: m.images.sample(1, image_size=(8, 8)), "image_size must be None for a flow that is not convolutional"),
+    (lambda m: m.scales.sample(4, image_size=7), "image_size must be (height, width), two positive ints; got 7"),
+    (lambda m: m.scales.sample(4, image_size=(0, 8)), "(height, width), two positive ints; got (0, 8)"),
+    (lambda m: m.scales.sample(4, image_size="big"), "(height, width), two positive ints; got 'big'"),
+    (
+        lambda m: m.scales.sample(4, image_size=(8, 6)),
+        "image_size must have a height and width divisible by 4; got (8, 6)",
+    ),
     (lambda m: m.images.sample(1, labels=[0]), "labels and context must be None for this flow"),
     (lambda m: m.classes.sample(2, labels=[0, 3]), "ints from 0 to 2; got int64 from 0 to 3"),
     (lambda m: m.classes.sample(2, labels=[0, 1, 2]), "labels must have shape () or (2,); got (3,)"),
@@ -213,6 +248,8 @@ CALLS = [
     (lambda m: m.contexts.encode(POINTS), "context must hold the contexts of a conditional flow, vectors of size 3"),
     (lambda m: m.images.given([0]), "context must be left out: the flow is not conditional; got [0]"),
     (lambda m: m.classes.given([0.5]), "context must hold the labels of a class-conditional flow"),
+    (lambda m: m.contexts.given([1.0, np.nan, 2.0]), "y must be finite; got NaN or infinity"),
+    (lambda m: m.contexts.given(1.0), "context must have shape [..., 3]; got ()"),
     (lambda m: m.contexts.given([1.0, 2.0]), "context must have shape [..., 3]; got (2,)"),
     (lambda m: m.classes.distribution, "the flow is conditional: its distribution is given(context)"),
     (lambda m: m.images.classify(LEVELS), "num_classes must be given to a flow for it to classify; got None"),
@@ -293,11 +330,12 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def flows():
-    """Small flows of images and of vectors, without and with a condition."""
+    """Small flows of images, also at two scales, and of vectors, without and with a condition."""
     small = dict(num_couplings=2, hidden_units=[3], seed=0)
     models = dict(
         images=rnvp.NICE(IMAGE, num_bins=17, **small),
         classes=rnvp.NICE(IMAGE, num_bins=17, num_classes=3, **small),
+        scales=rnvp.Glow(IMAGE, num_bins=17, num_scales=2, steps_per_scale=1, filters=1, seed=0),
         vectors=rnvp.VectorRealNVP((2,), **small),
         contexts=rnvp.VectorRealNVP((2,), context_size=3, **small),
     )

@@ -32,11 +32,9 @@ def endpoints(model):
     """
     number = lambda name, dtype: tf.TensorSpec([], dtype, name)
     batch = lambda name, dtype, shape=model.event_shape: tf.TensorSpec([None, *shape], dtype, name)
-    events, contexts = "images" if len(model.event_shape) == 3 else "vectors", []
-    if model.num_classes:
-        contexts = [batch("labels", model._context_dtype, ())]
-    elif model.context_size:
-        contexts = [batch("context", model._context_dtype, (model.context_size,))]
+    data, events, contexts = model._events, "images" if len(model.event_shape) == 3 else "vectors", []
+    if data.contexts.size:
+        contexts = [batch(data.contexts.name, data.contexts.dtype, data.contexts.shape)]
     elif not hasattr(model.distribution, "bijector"):
         raise ValueError(f"distribution must be a tfd.TransformedDistribution to be exported; got {model.distribution}")
 
@@ -47,7 +45,7 @@ def endpoints(model):
 
     def encode(x, *context):
         context = _checked_contexts(context, tf.shape(x)[0])
-        return {"latents": model._encode(model._checked_event(tf.cast(x, model._event_dtype)), *context)}
+        return {"latents": model._encode(data.checked_tensor(tf.cast(x, data.dtype)), *context)}
 
     def decode(z, *context):
         context = _checked_contexts(context, tf.shape(z)[0])
@@ -67,8 +65,8 @@ def endpoints(model):
         z = model._draw(model._base(*context), num_samples, temperature, seed)
         return {events: model._decode(z, *context)}
 
-    x, z = batch(events, model._data_dtype), batch("latents", model._event_dtype)
-    draw = [number("num_samples", tf.int64), number("temperature", model._event_dtype), number("seed", tf.int64)]
+    x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
+    draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
     inputs = {log_prob: [x], encode: [x], decode: [z], sample: draw}
     return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}
 

@@ -2,12 +2,9 @@
 
 import contextlib
 import functools
-import itertools
 import math
 import os
 import pathlib
-import re
-import types
 
 import keras
 import numpy as np
@@ -17,6 +14,7 @@ import tensorflow_probability as tfp
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export
 from tfp_realnvp.bijectors import FusedBijector
+from tfp_realnvp.events import Contexts, Events, as_array, value_errors
 from tfp_realnvp.guard import if_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
@@ -87,34 +85,29 @@ class FlowModel(keras.Model):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        _check_context_arguments(num_classes, context_size)
-        self.num_classes, self.context_size = num_classes, num_classes or context_size
+        contexts = Contexts(num_classes, context_size, tf.as_dtype(self.variable_dtype))
         self._distribution = distribution
-        example = distribution
-        if self.context_size:
-            example = distribution(tf.zeros([1, self.context_size], self.variable_dtype))
-        self._event_shape = _checked_event_shape(example, batch_rank=1 if self.context_size else 0)
-        self._event_dtype = example.dtype
-        self.num_bins = checked_num_bins(num_bins, self._event_shape)
+        example = distribution(tf.zeros([1, contexts.size], contexts.vector_dtype)) if contexts.size else distribution
+        self._events = Events.of(example, num_bins, contexts)
         self.seed = draw_seed(seed)
         self.dequantization = None
         if self.num_bins is not None:
             self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
             if not self.dequantization.built:
-                self.dequantization.build((None, *self._event_shape))
+                self.dequantization.build((None, *self.event_shape))
         self._nats = Progress()
         found = find_networks(example)
         networks = found + [network for network in networks if not any(network is other for other in found)]
         if not all(network.built for network in networks):
-            example.log_prob(tf.zeros([1, *self._event_shape], example.dtype))
+            example.log_prob(tf.zeros([1, *self.event_shape], example.dtype))
         self.networks = networks
         own = {id(weight.value) for weight in self.weights}
         self._refuse_untrained([v for v in example.trainable_variables if id(v) not in own])
         self.built = True
         # One graph for batches of every size, not inlined where their size is known: another would round differently.
-        specs = [tf.TensorSpec([None, *self._event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
-        if self.context_size:
-            specs.append(tf.TensorSpec([None] if num_classes else [None, context_size], self._context_dtype))
+        specs = [tf.TensorSpec([None, *self.event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
+        if contexts.size:
+            specs.append(tf.TensorSpec([None, *contexts.shape], contexts.dtype))
         self._inference = tf.function(
             lambda x, draw, context=None: self(x, context, training=False, draw=draw),
             input_signature=specs,
@@ -142,40 +135,15 @@ class FlowModel(keras.Model):
           is x of [N, 1] + event_shape.
 
         Raises:
-          ValueError: for a flow without a context, or labels or vectors that do not fit it.
+          ValueError: for a flow without a context, or labels or vectors that do not fit it, or are NaN.
 
         Example: `model.given([3, 5]).sample()` has shape [2] + event_shape: a three and a five.
         """
-        if not self.context_size:
-            raise ValueError(f"context must be left out: the flow is not conditional; got {context!r}")
-        context = tf.convert_to_tensor(context)
-        if self.num_classes and not context.dtype.is_integer:
-            raise ValueError(f"context must hold the {self._contexts_are}; got {context.dtype.name}")
-        context = tf.cast(context, self._context_dtype)
-        if not self.num_classes and context.shape[-1] != self.context_size:
-            raise ValueError(f"context must have shape [..., {self.context_size}]; got {tuple(context.shape)}")
-        if self.num_classes:
-            message = f"y must hold labels from 0 to {self.num_classes - 1}"
-            with _value_errors():
-                in_range = tf.reduce_all((context >= 0) & (context < self.num_classes))
-                with tf.control_dependencies([tf.debugging.assert_equal(in_range, True, message)]):
-                    context = tf.one_hot(context, self.num_classes, dtype=self.variable_dtype)
-        return self._distribution(context)
+        return self._distribution(self._events.contexts.vectors(context))
 
     def _flow(self, context):
         """The distribution with the context in it, if there is one."""
         return self.given(context) if self.context_size else self._distribution
-
-    @property
-    def _context_dtype(self):
-        return tf.int64 if self.num_classes else tf.as_dtype(self.variable_dtype)
-
-    @property
-    def _data_dtype(self):
-        """Of the images or vectors that are drawn."""
-        if self.num_bins is None:
-            return self._event_dtype
-        return tf.uint8 if self.num_bins <= 256 else tf.uint16
 
     @property
     def bijector(self):
@@ -190,12 +158,27 @@ class FlowModel(keras.Model):
     @property
     def event_shape(self):
         """Tuple, the shape of one image or vector, and of its latent."""
-        return self._event_shape
+        return self._events.shape
+
+    @property
+    def num_bins(self):
+        """The number of pixel levels, None for continuous data."""
+        return self._events.num_bins
+
+    @property
+    def num_classes(self):
+        """The number of classes of a class-conditional flow, None for any other."""
+        return self._events.contexts.num_classes
+
+    @property
+    def context_size(self):
+        """The size of the vectors that a conditional flow sees, `num_classes` of labels; None for any other flow."""
+        return self._events.contexts.size
 
     @property
     def is_convolutional(self):
         """Whether it may draw images of another size than those of the training, `sample(image_size=)`."""
-        return not self.context_size and len(self._event_shape) == 3 and isinstance(self.base_distribution, tfd.Sample)
+        return not self.context_size and len(self.event_shape) == 3 and isinstance(self.base_distribution, tfd.Sample)
 
     def latents_by_scale(self, z):
         """The latents of each scale, the finest first; a flow of one scale has one.
@@ -209,11 +192,11 @@ class FlowModel(keras.Model):
         Raises:
           ValueError: for another shape of `z`.
         """
-        return [self._check_latents(z)]
+        return [self._events.checked_latents(z)]
 
     def join_latents(self, latents):
         """The inverse of `latents_by_scale`: an array of shape [batch] + event_shape."""
-        return self._check_latents(latents[0])
+        return self._events.checked_latents(latents[0])
 
     def networks_by_scale(self):
         """The networks in the order that data pass them, one list a scale, the finest first."""
@@ -258,20 +241,21 @@ class FlowModel(keras.Model):
         draws of the noise apart; an image has the same noise at the same draw. Without it training draws new noise at
         each step, and evaluation is at draw 0.
         """
-        x, log_q = self._checked_event(inputs), 0.0
+        x, log_q = self._events.checked_tensor(inputs), 0.0
         if self.num_bins is not None:
             in_step = training and self.compiled and draw is None
             # The first variable counts every batch, also those that gradients are accumulated over.
             step = self.optimizer.variables[0].value if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
             seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
             x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
-        log_p = self._flow(context).log_prob(tf.cast(tf.identity(x), self._event_dtype))
+        log_p = self._flow(context).log_prob(tf.cast(tf.identity(x), self._events.dtype))
         return log_p - tf.cast(log_q, log_p.dtype)
 
     def log_likelihood(self, inputs, context=None, draw=0):
         """The log-likelihood in nats of a batch at a draw of the noise (see `call`): a tensor of shape [batch]."""
-        x, draw = tf.cast(_event(inputs), self._event_dtype), tf.constant(draw, tf.int64)
-        context = [tf.cast(context, self._context_dtype)] if self.context_size else []
+        x = tf.cast(self._events.of_known_shape(inputs), self._events.dtype)
+        draw = tf.constant(draw, tf.int64)
+        context = [tf.cast(context, self._events.contexts.dtype)] if self.context_size else []
         if self.run_eagerly:
             return self(x, *context, training=False, draw=draw)
         return self._inference(x, draw, *context)
@@ -291,9 +275,9 @@ class FlowModel(keras.Model):
         References: arXiv 1807.03039, section 3.1.
         """
         if self.needs_initialization:
-            self._check_data("x", x, y)
-            x, context = self._unpack((x, y))
-            with self.distribute_strategy.scope(), initializing(), _value_errors():
+            self._events.check("x", x, y)
+            x, context = self._events.unpack((x, y))
+            with self.distribute_strategy.scope(), initializing(), value_errors():
                 self(x, context)
                 take_from_the_first_replica(self.weights)
 
@@ -302,30 +286,9 @@ class FlowModel(keras.Model):
         """Whether there is an `ActNorm` that `initialize`, or `fit` by its first batch, is still to set."""
         return any(uninitialized(network) for network in self.networks)
 
-    def _initialize_from(self, x, y, batch_size):
-        """`initialize` by the first batch of what `fit` is given; returns what is to be fitted."""
-        batch = x, y
-        if isinstance(x, types.GeneratorType):
-            batch = next(x, None)
-            x = (each for each in itertools.chain([batch], x))
-        elif isinstance(x, tf.data.Dataset):
-            batch = next(iter(x.take(1)), None)
-        elif isinstance(x, keras.utils.PyDataset):
-            batch = x[0]
-        elif isinstance(x, tf.distribute.DistributedDataset):
-            raise ValueError("x must be a global data set for a flow with ActNorm that initialize() has not set yet")
-        else:
-            events, context = self._unpack(batch)
-            chosen = np.random.default_rng(self.seed).permutation(len(events))[:batch_size]
-            batch = (np.asarray(events)[chosen], None if context is None else np.asarray(context)[chosen])
-        if batch is None:
-            raise ValueError("x must not be empty; got a data set without batches")
-        self.initialize(*batch[:2] if isinstance(batch, tuple) else [batch])
-        return x
-
     def train_step(self, data):
         averages = [tf.identity(weight.value) for weight in self._averages]
-        with share(*self._unpack(data)) as (size, x, context):
+        with share(*self._events.unpack(data)) as (size, x, context):
             with tf.GradientTape() as tape:
                 nats = -self(x, context, training=True)[:size]
                 mean, count = _mean_over_replicas(nats)
@@ -361,13 +324,15 @@ class FlowModel(keras.Model):
         return [weight for weight in self.non_trainable_weights if weight.aggregation != "none"]
 
     def test_step(self, data):
-        with share(*self._unpack(data)) as (size, x, context):
+        with share(*self._events.unpack(data)) as (size, x, context):
             mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
-        self._nats.update_state(mean, sample_weight=count)
+        # A count that is known beforehand would be added even where the data turn out to have ended.
+        with tf.control_dependencies([mean]):
+            self._nats.update_state(mean, sample_weight=count)
         return self._logs()
 
     def predict_step(self, data):
-        with share(*self._unpack(data)) as (size, x, context):
+        with share(*self._events.unpack(data)) as (size, x, context):
             return self.log_likelihood(x, context)[:size]
 
     @property
@@ -381,7 +346,7 @@ class FlowModel(keras.Model):
 
     def get_metrics_result(self):
         nats = self._nats.result()
-        return {"loss": nats, "bits_per_dim": nats / (math.prod(self._event_shape) * math.log(2))}
+        return {"loss": nats, "bits_per_dim": nats / (math.prod(self.event_shape) * math.log(2))}
 
     def _logs(self):
         logs = self.get_metrics_result()
@@ -412,15 +377,16 @@ class FlowModel(keras.Model):
             that are missing or wrong, or weights of the examples.
         """
         _check_batch_size(kwargs)
-        self._check_data("x", x, y)
+        self._events.check("x", x, y)
         if validation_data is not None:
-            self._check_data("validation_data", validation_data)
-        x, y = _array(x), _array(y)
+            self._events.check("validation_data", validation_data)
+        x, y = as_array(x), as_array(y)
         if self.needs_initialization:
-            x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
+            x, batch = self._events.first_batch(x, y, kwargs.get("batch_size") or 32, self.seed)
+            self.initialize(*batch)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # as it is in any case; True makes Keras warn
-        with _value_errors():
+        with value_errors():
             history = super().fit(x, y, validation_data=validation_data, **kwargs)
         if history.epoch and not history.history:
             raise ValueError("x must not be empty; got a data set without batches")
@@ -430,9 +396,9 @@ class FlowModel(keras.Model):
         """Keras's `evaluate`: {"loss": nats, "bits_per_dim": ...} with `return_dict=True`; data as for `fit`."""
         _check_batch_size(kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):
-            self._check_data("x", x, y)
-        with _value_errors():
-            logs = super().evaluate(_array(x), _array(y), **kwargs)
+            self._events.check("x", x, y)
+        with value_errors():
+            logs = super().evaluate(as_array(x), as_array(y), **kwargs)
         if not self._nats.count.numpy():
             raise ValueError("x must not be empty; got a data set without batches")
         return logs
@@ -440,16 +406,16 @@ class FlowModel(keras.Model):
     def predict(self, x, y=None, **kwargs):
         """Keras's `predict`: the log-likelihood in nats of each image or vector, [N]; data as for `fit`."""
         _check_batch_size(kwargs)
-        self._check_data("x", x, y)
-        with _value_errors():
-            return super().predict(_array(x) if y is None else (_array(x), _array(y)), **kwargs)
+        self._events.check("x", x, y)
+        with value_errors():
+            return super().predict(as_array(x) if y is None else (as_array(x), as_array(y)), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
         """Keras's `train_on_batch`; data as for `fit`."""
-        self._check_data("x", x, y)
-        x, y = _array(x), _array(y)
+        self._events.check("x", x, y)
+        x, y = as_array(x), as_array(y)
         self.initialize(x, y)
-        with _value_errors():
+        with value_errors():
             return super().train_on_batch(x, y, **kwargs)
 
     def batches(self, data, batch_size=256):
@@ -463,13 +429,13 @@ class FlowModel(keras.Model):
           `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.
         """
         check_positive(batch_size=batch_size)
-        self._check_data("data", data)
+        self._events.check("data", data)
         if not isinstance(data, tf.data.Dataset):
-            x, context = self._unpack(data)
+            x, context = self._events.unpack(data)
             data = tf.data.Dataset.from_tensor_slices(x if context is None else (x, context)).batch(batch_size)
-        with _value_errors():
+        with value_errors():
             for batch in data:
-                yield self._unpack(batch)
+                yield self._events.unpack(batch)
 
     # Classes.
 
@@ -497,7 +463,7 @@ class FlowModel(keras.Model):
         if not self.num_classes:
             raise ValueError("num_classes must be given to a flow for it to classify; got None")
         check_positive(num_draws=num_draws)
-        images = self._checked_array("images", images)
+        images = self._events.checked_array("images", images)
         draws = tf.range(num_draws, dtype=tf.int64)
         nats = [_in_batches(functools.partial(self._nats_of_classes, draw=d), batch_size, images) for d in draws]
         return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
@@ -549,18 +515,36 @@ class FlowModel(keras.Model):
             raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
         if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
-        seed, contexts = draw_seed(seed), []
+        seed = draw_seed(seed)
         if self.num_classes and labels is None:
             labels = np.random.default_rng(seed).integers(self.num_classes, size=num_samples)
-        if self.context_size or labels is not None or context is not None:
-            contexts = [self._repeated_context(labels, context, num_samples)]
+        contexts = self._events.contexts.of_samples(num_samples, labels, context)
         base = self._base(*contexts)
         if image_size is not None:
-            if not self.is_convolutional:
-                raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
-            base = base.copy(sample_shape=(*image_size, self._event_shape[-1]))
+            base = base.copy(sample_shape=self._image_shape(image_size))
         z = self._draw(base, num_samples, temperature, seed)
         return _in_batches(self._decode, batch_size, z, *contexts)
+
+    def _image_shape(self, image_size):
+        """The shape of images of this height and width, if the flow can draw such."""
+        if not self.is_convolutional:
+            raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
+        sides = tuple(image_size) if np.iterable(image_size) else ()
+        if len(sides) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in sides):
+            raise ValueError(f"image_size must be (height, width), two positive ints; got {image_size!r}")
+        divisor = self._divisor_of_sides()
+        if any(side % divisor for side in sides):
+            raise ValueError(f"image_size must have a height and width divisible by {divisor}; got {image_size!r}")
+        return *sides, self.event_shape[-1]
+
+    def _divisor_of_sides(self):
+        """What the squeezes ask the height and width of an image to be divisible by, a power of 2."""
+        *sides, channels = self.event_shape
+        for divisor in (2**halvings for halvings in range(max(sides).bit_length())):
+            with contextlib.suppress(ValueError):
+                self.bijector.inverse_event_shape((divisor, divisor, channels))
+                return divisor
+        return 1  # what is made for images of one size says so itself
 
     def _base(self, context=None):
         """The distribution of a latent, or with contexts of one latent each."""
@@ -574,20 +558,6 @@ class FlowModel(keras.Model):
             return z
         mean = base.mean()
         return mean + temperature * (z - mean)
-
-    def _repeated_context(self, labels, context, num_samples):
-        """The checked labels or contexts of `num_samples` samples, as an array."""
-        name, other = ("labels", "context") if self.num_classes else ("context", "labels")
-        given = {"labels": labels, "context": context}
-        if not self.context_size or given[other] is not None:
-            raise ValueError(f"{other if self.context_size else 'labels and context'} must be None for this flow")
-        if given[name] is None:
-            raise ValueError(f"{name} must be given for a conditional flow; got None")
-        shape = (num_samples,) if self.num_classes else (num_samples, self.context_size)
-        value = np.asarray(given[name])
-        if value.shape not in (shape, shape[1:]):
-            raise ValueError(f"{name} must have shape {shape[1:]} or {shape}; got {value.shape}")
-        return self._checked_context(name, np.broadcast_to(value, shape))
 
     def encode(self, images, context=None, batch_size=256):
         """The latents of images (each pixel at the middle of its bin) or vectors.
@@ -603,8 +573,8 @@ class FlowModel(keras.Model):
         Raises:
           ValueError: as for `fit`.
         """
-        images = self._checked_array("images", images)
-        return _in_batches(self._encode, batch_size, images, *self._contexts(context, len(images)))
+        images = self._events.checked_array("images", images)
+        return _in_batches(self._encode, batch_size, images, *self._events.contexts.of_events(len(images), context))
 
     def decode(self, z, context=None, batch_size=256):
         """The images or vectors of latents: the inverse of `encode`.
@@ -620,12 +590,12 @@ class FlowModel(keras.Model):
         Raises:
           ValueError: for another shape of `z`, or NaN, or latents so far from 0 that the flow overflows.
         """
-        z = self._check_latents(z)
-        return _in_batches(self._decode, batch_size, z, *self._contexts(context, len(z)))
+        z = self._events.checked_latents(z)
+        return _in_batches(self._decode, batch_size, z, *self._events.contexts.of_events(len(z), context))
 
     @tf.function(reduce_retracing=True)
     def _encode(self, images, context=None):
-        x = tf.cast(images, self._event_dtype)
+        x = tf.cast(images, self._events.dtype)
         return self._flow(context).bijector.inverse(x if self.num_bins is None else x + 0.5)
 
     @tf.function(reduce_retracing=True)
@@ -635,7 +605,7 @@ class FlowModel(keras.Model):
         x = tf.debugging.assert_all_finite(x, "z must be closer to 0, or the temperature lower: the flow overflows")
         if self.num_bins is None:
             return x
-        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self._data_dtype)
+        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self._events.data_dtype)
 
     # Saving.
 
@@ -711,133 +681,6 @@ class FlowModel(keras.Model):
                 "bijector calls, or make them non-trainable"
             )
 
-    def _checked_event(self, x):
-        """`x` as a tensor, with the checks that need its values made part of the graph."""
-        x = _event(x)
-        if tuple(x.shape[1:]) != self._event_shape:
-            raise ValueError(f"x must have shape [batch] + {self._event_shape}; got {tuple(x.shape)}")
-        if x.dtype.is_floating:
-            x = tf.debugging.assert_all_finite(x, "x must be finite; got NaN or infinity")
-        if self.num_bins is None or (x.dtype == tf.uint8 and self.num_bins >= 256):
-            return x
-        message = f"x must hold integers from 0 to {self.num_bins - 1}"
-        checks = [
-            tf.debugging.assert_non_negative(x, message),
-            tf.debugging.assert_less(x, tf.cast(self.num_bins, x.dtype), message),
-        ]
-        if x.dtype.is_floating:
-            checks.append(tf.debugging.assert_equal(x, tf.floor(x), message))
-        with tf.control_dependencies([check for check in checks if check is not None]):
-            return tf.identity(x)
-
-    def _unpack(self, data):
-        """The events and the contexts (None for a flow without) of what Keras hands to a step: x, (x, y), or a dict."""
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if weights is not None:
-            raise ValueError(f"sample_weight must be None: every example counts the same; got {weights!r}")
-        if isinstance(x, tuple):  # from `predict`, whose data have no y of their own
-            x, y = x[:2]
-        if y is None and isinstance(x, dict):
-            y = x.get("label")
-        if not self.context_size:
-            return _event(x), None
-        if y is None:
-            raise ValueError(f"y must hold the {self._contexts_are}; got none")
-        return _event(x), tf.cast(y, self._context_dtype) if tf.is_tensor(y) else _array(y)
-
-    @property
-    def _contexts_are(self):
-        if self.num_classes:
-            return f"labels of a class-conditional flow, ints from 0 to {self.num_classes - 1}"
-        return f"contexts of a conditional flow, vectors of size {self.context_size}"
-
-    def _check_data(self, argument, data, context=None):
-        """What can be known of the data before they are read: shapes, and, of arrays, the values too."""
-        if isinstance(data, tf.data.Dataset):
-            return self._check_dataset(argument, data)
-        if isinstance(data, types.GeneratorType | keras.utils.PyDataset | tf.distribute.DistributedDataset):
-            return  # checked batch by batch
-        data, context = self._unpack(data if isinstance(data, tuple) else (data, context))
-        self._check_array(argument, data)
-        if self.context_size and len(self._checked_context("y", context)) != len(data):
-            raise ValueError(f"y must have as many entries as {argument}, {len(data)}; got {len(context)}")
-
-    def _checked_array(self, argument, data):
-        data = _event(data)
-        self._check_array(argument, data)
-        return data
-
-    def _check_array(self, argument, data):
-        values = np.asarray(data)
-        if values.dtype.kind not in "biuf" and values.dtype.name != "bfloat16":
-            raise ValueError(f"{argument} must hold numbers; got {values.dtype} such as {values.ravel()[:1]}")
-        if values.shape[1:] != self._event_shape or not values.ndim:
-            raise ValueError(f"{argument} must have shape [N] + {self._event_shape}; got {values.shape}")
-        if not values.size:
-            raise ValueError(f"{argument} must not be empty; got shape {values.shape}")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"{argument} must be finite; got NaN or infinity")
-        if self.num_bins is None or (values.dtype == np.uint8 and self.num_bins >= 256):
-            return
-        if values.min() < 0 or values.max() >= self.num_bins:
-            raise ValueError(
-                f"{argument} must hold integers from 0 to {self.num_bins - 1}; got values from {values.min()} to "
-                f"{values.max()}"
-            )
-        if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
-            raise ValueError(
-                f"{argument} must hold integers from 0 to {self.num_bins - 1}; got fractions such as "
-                f"{values[values != np.floor(values)][0]}"
-            )
-
-    def _contexts(self, context, number):
-        """The checked labels or contexts of `number` events, none for a flow without."""
-        if context is None and not self.context_size:
-            return []
-        context = self._checked_context("context", context)
-        if len(context) != number:
-            raise ValueError(f"context must have as many entries as there are events, {number}; got {len(context)}")
-        return [context]
-
-    def _checked_context(self, argument, context):
-        """Labels [N] or contexts [N, context_size] as an array."""
-        if not self.context_size:
-            raise ValueError(f"{argument} must be None for a flow that is not conditional; got {context!r}")
-        if context is None:
-            raise ValueError(f"{argument} must hold the {self._contexts_are}; got None")
-        values = np.asarray(_array(context))
-        shape = () if self.num_classes else (self.context_size,)
-        if values.shape[1:] != shape or not values.ndim:
-            raise ValueError(f"{argument} must have shape [N] + {shape}; got {values.shape}")
-        if values.dtype.kind not in ("ui" if self.num_classes else "buif"):
-            raise ValueError(f"{argument} must hold the {self._contexts_are}; got {values.dtype}")
-        if self.num_classes and values.size and (values.min() < 0 or values.max() >= self.num_classes):
-            raise ValueError(
-                f"{argument} must hold the {self._contexts_are}; got {values.dtype} from {values.min()} to "
-                f"{values.max()}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(f"{argument} must be finite; got NaN or infinity")
-        return values.astype(self._context_dtype.as_numpy_dtype)
-
-    def _check_dataset(self, argument, dataset):
-        spec = dataset.element_spec
-        shape = _event(spec[0] if isinstance(spec, tuple) else spec).shape
-        if not shape[1:].is_compatible_with(self._event_shape) or shape.rank != len(self._event_shape) + 1:
-            raise ValueError(f"{argument} must hold batches of shape [batch] + {self._event_shape}; got {shape}")
-        if dataset.cardinality() == 0:
-            raise ValueError(f"{argument} must not be empty; got a data set without batches")
-
-    def _check_latents(self, z):
-        z = np.asarray(z)
-        if tuple(z.shape[1:]) != self._event_shape:
-            raise ValueError(f"z must have shape [N] + {self._event_shape}; got {tuple(z.shape)}")
-        if not z.size or z.dtype.kind not in "iuf":
-            raise ValueError(f"z must hold numbers, and not be empty; got {z.dtype} of shape {z.shape}")
-        if np.isnan(z).any():
-            raise ValueError("z must not hold NaN")
-        return z.astype(self._event_dtype.as_numpy_dtype)
-
 
 def _mean_over_replicas(nats):
     """The mean over the global batch, in double precision, and the number of its examples."""
@@ -860,55 +703,6 @@ def _layer(network):
     return network
 
 
-def checked_num_bins(num_bins, event_shape):
-    """The number of pixel levels, or None for continuous data; "auto": 256 for images, None for vectors.
-
-    Raises:
-      ValueError: for anything else but an int from 1 to 65536.
-    """
-    if num_bins == "auto":
-        return 256 if len(event_shape) == 3 else None
-    if num_bins is not None and (not isinstance(num_bins, int) or not 1 <= num_bins <= 65536):
-        raise ValueError(f"num_bins must be None or an int from 1 to 65536; got {num_bins!r}")
-    return num_bins
-
-
-def _check_context_arguments(num_classes, context_size):
-    if num_classes is not None and context_size is not None:
-        raise ValueError(f"num_classes and context_size exclude each other; got {num_classes} and {context_size}")
-    for name, value in dict(num_classes=num_classes, context_size=context_size).items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} must be None or a positive int; got {value!r}")
-
-
-def _checked_event_shape(distribution, batch_rank):
-    if not distribution.event_shape.is_fully_defined():
-        raise ValueError(f"distribution must have a known event shape; got {distribution.event_shape}")
-    if distribution.batch_shape.rank != batch_rank:
-        raise ValueError(
-            f"distribution must have {'the context' if batch_rank else 'no'}{'’s' * batch_rank} batch shape; got "
-            f"{distribution.batch_shape}. tfd.Independent or tfd.Sample make it part of the event, tfd.BatchBroadcast "
-            "gives one"
-        )
-    return tuple(distribution.event_shape)
-
-
-def _event(data):
-    """The images of a TFDS dictionary; anything else as it is, of what is no tensor an array."""
-    if isinstance(data, dict):
-        if "image" not in data:
-            raise ValueError(f'a dictionary of data must hold "image"; got the keys {sorted(data)}')
-        return data["image"]
-    return _array(data)
-
-
-def _array(data):
-    """Lists and pandas's frames as arrays."""
-    if hasattr(data, "to_numpy"):
-        return data.to_numpy()
-    return np.asarray(data) if isinstance(data, list) else data
-
-
 def _check_batch_size(arguments):
     """That of Keras's methods, which take None for 32, and 0 as well."""
     if arguments.get("batch_size") is not None:
@@ -918,17 +712,5 @@ def _check_batch_size(arguments):
 def _in_batches(function, batch_size, *arrays):
     check_positive(batch_size=batch_size)
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
-    with _value_errors():
+    with value_errors():
         return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
-
-
-@contextlib.contextmanager
-def _value_errors():
-    """Turns the checks in the graph into the ValueErrors that they stand for."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        message = re.search(r"[xyz] must .*?(?=\]|$|\n| : Tensor)", error.message)
-        if message is None:
-            raise
-        raise ValueError(message.group()) from None

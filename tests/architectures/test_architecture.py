@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import math
+import re
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests import laws
-from tfp_realnvp.architectures.architecture import Architecture
+from tfp_realnvp.architectures.architecture import Architecture, Networks
 from tfp_realnvp.dequantization import VariationalDequantization
 
 tfb = tfp.bijectors
@@ -374,10 +375,22 @@ def test_a_family_must_write_its_flow():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("event_shape", [(), (8, 8), (0,), (4, 4, -1), (4.0,)])
+@pytest.mark.parametrize("event_shape", [(), (8, 8), (0,), (4, 4, -1), (4.0,), 4, None, "four"])
 def test_a_wrong_event_shape_is_refused(family, event_shape):
-    with pytest.raises(ValueError, match="event_shape must be .*got"):
+    with pytest.raises(ValueError, match=f"event_shape must be .*got {re.escape(repr(event_shape))}"):
         family(event_shape)
+
+
+def test_bad_arguments_are_refused_before_a_network_is_made(monkeypatch):
+    monkeypatch.setattr(Networks, "layer", None)
+    for options, message in (
+        (dict(alpha="x"), r"alpha must be in \[0, 0.5\); got 'x'"),
+        (dict(num_classes="10"), "num_classes must be None or a positive int; got '10'"),
+        (dict(context_size=0), "context_size must be None or a positive int; got 0"),
+        (dict(num_classes=2, context_size=3), "num_classes and context_size exclude each other; got 2 and 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make("RealNVP, classes", **{"num_classes": None, **options})
 
 
 @pytest.mark.parametrize(

@@ -194,11 +194,21 @@ def test_constant_columns_are_refused_by_name(value, dtype):
         ((DATA[:, :2],), r"data must have shape \[N\] \+ \(3,\); got \(200, 2\)"),
         ((DATA[:0],), "data must not be empty"),
         ((np.full([4, 3], np.nan),), "data must be finite; got NaN or infinity"),
+        ((tf.data.Dataset.from_tensors(np.full([4, 3], np.nan)),), "x must be finite; got NaN or infinity"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(data, message):
     with pytest.raises(ValueError, match=message):
         small().adapt(*data)
+
+
+def test_contexts_of_a_data_set_that_are_not_finite_are_refused():
+    model, contexts = small(context_size=2), CONTEXTS.copy()
+    contexts[150, 1] = np.inf
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="y must be finite; got NaN or infinity"):
+        model.adapt(tf.data.Dataset.from_tensor_slices((DATA, contexts)).batch(64))
+    np.testing.assert_equal(model.get_weights(), before)
 
 
 def test_levels_are_refused():

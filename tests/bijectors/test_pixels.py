@@ -84,7 +84,7 @@ def test_less_than_one_bin_is_refused(num_bins):
         Logit(num_bins)
 
 
-@pytest.mark.parametrize("alpha", [-0.1, 0.5, 1.0, float("nan")])
+@pytest.mark.parametrize("alpha", [-0.1, 0.5, 1.0, float("nan"), "x", None])
 def test_an_alpha_outside_of_its_range_is_refused(alpha):
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 0.5\); got"):
         Logit(alpha=alpha)

@@ -135,6 +135,19 @@ def test_factor_out_gives_its_inner_flow_and_copies():
     np.testing.assert_array_equal(factor_out.copy(inner=tfb.Scale(3.0)).forward(x)[..., 0], 3 * np.ones([1, 2, 2]))
 
 
+@pytest.mark.parametrize("num_kept, shape", [(None, (4, 6, 3)), (2, (4, 6, 5)), (None, (None, 4, None))])
+def test_factor_out_takes_the_shapes_of_its_inner_flow(num_kept, shape):
+    squeezed = tfb.Chain([tfb.Invert(Squeeze()), Squeeze()])
+    factor_out = FactorOut(FactorOut(squeezed), num_kept)
+    assert factor_out.forward_event_shape(shape).as_list() == list(shape)
+    assert factor_out.inverse_event_shape(shape).as_list() == list(shape)
+    message = r"Squeeze needs an even height and width; got an event of shape \(4, 5, 1\)"
+    for infer in (factor_out.forward_event_shape, factor_out.inverse_event_shape):
+        assert infer(tf.TensorShape(None)).rank is None
+        with pytest.raises(ValueError, match=message):
+            infer([4, 5, 4 if num_kept is None else 3])
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(1, 3), max_size=2), st.integers(1, 3), st.integers(1, 3), st.integers(2, 5))
 def test_factor_out_keeps_every_shape(batch, height, width, channels):

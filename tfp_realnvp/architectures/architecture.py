@@ -7,12 +7,14 @@ import re
 import types
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors import Broadcast, Logit
 from tfp_realnvp.bijectors.masks import first_channels
-from tfp_realnvp.model import FlowModel, checked_num_bins
+from tfp_realnvp.events import Contexts, checked_num_bins
+from tfp_realnvp.model import FlowModel
 from tfp_realnvp.networks import Constant, ContextMaps, Given, Rematerialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, spawn_seeds
 from tfp_realnvp.saving import FORMAT_VERSION, checked_config
@@ -54,23 +56,19 @@ class Architecture(FlowModel):
         arguments = {key: value for key, value in arguments.items() if key not in ("self", "__class__")}
         policy = keras.dtype_policies.get(arguments.pop("dtype") or keras.config.dtype_policy())
         name = arguments.pop("name")
-        arguments.update(event_shape=tuple(arguments["event_shape"]), seed=draw_seed(arguments["seed"]))
-        options = types.SimpleNamespace(**{"num_bins": None, **arguments})
-        shape = options.event_shape
-        if len(shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in shape):
-            raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {shape}")
+        shape = _checked_event_shape(arguments["event_shape"])
+        arguments.update(event_shape=shape, seed=draw_seed(arguments["seed"]))
+        options = types.SimpleNamespace(**{"num_bins": None, "alpha": None, **arguments})
         num_bins = checked_num_bins(options.num_bins, shape)
         context = {key: arguments[key] for key in ("num_classes", "context_size") if key in arguments}
         dequantization = {key: arguments[key] for key in ("dequantization",) if key in arguments}
-        networks = Networks(
-            policy, options.seed, sum(filter(None, context.values())), getattr(options, "rematerialize", False)
-        )
+        contexts = Contexts(context.get("num_classes"), context.get("context_size"), tf.as_dtype(policy.variable_dtype))
+        networks = Networks(policy, options.seed, contexts.size or 0, getattr(options, "rematerialize", False))
         self._arguments, self.options = arguments, options
 
         def distribution(context=None):
-            layers = self.flow(networks.given(context))
-            if num_bins is not None:
-                layers = [*_from_pixels(num_bins, options.alpha, policy.variable_dtype), *layers]
+            layers = [] if num_bins is None else _from_pixels(num_bins, options.alpha, policy.variable_dtype)
+            layers += self.flow(networks.given(context))
             base = tfd.Sample(self.latent(tf.zeros([], policy.variable_dtype), 1.0), shape)
             if context is not None:
                 batch_shape = tf.shape(context)[:-1]
@@ -79,7 +77,7 @@ class Architecture(FlowModel):
             return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
 
         super().__init__(
-            distribution if any(context.values()) else distribution(),
+            distribution if contexts.size else distribution(),
             num_bins=num_bins,
             seed=options.seed,
             networks=networks.layers,
@@ -118,7 +116,7 @@ class Architecture(FlowModel):
         return other
 
     def latents_by_scale(self, z):
-        z, latents = self._check_latents(z), []
+        z, latents = self._events.checked_latents(z), []
         for squeeze, num_kept in self.factor_outs():
             z, left = first_channels(squeeze.forward(z), num_kept)
             latents.append(left.numpy())
@@ -128,7 +126,7 @@ class Architecture(FlowModel):
         *latents, z = latents
         for left, (squeeze, _) in zip(reversed(latents), reversed(self.factor_outs()), strict=True):
             z = squeeze.inverse(tf.concat([z, left], axis=-1))
-        return self._check_latents(z)
+        return self._events.checked_latents(z)
 
     def networks_by_scale(self):
         scale = lambda network: re.match(r"scale_\d+", network.name).group()
@@ -230,6 +228,13 @@ def _from_pixels(num_bins, alpha, dtype):
     if alpha is not None:
         return [Logit(num_bins, alpha)]
     return [tfb.Scale(tf.constant(1 / num_bins, dtype)), tfb.Shift(tf.constant(-0.5, dtype))]
+
+
+def _checked_event_shape(event_shape):
+    shape = tuple(event_shape) if np.iterable(event_shape) else ()
+    if len(shape) not in (1, 3) or any(not isinstance(size, int) or size < 1 for size in shape):
+        raise ValueError(f"event_shape must be (height, width, channels) or (size,); got {event_shape!r}")
+    return shape
 
 
 def check_counts(options, *names):

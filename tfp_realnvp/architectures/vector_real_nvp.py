@@ -104,19 +104,23 @@ class VectorRealNVP(Architecture):
           x, y: the training data, as for `fit`; a context is standardized as well, in front of the conditioners.
 
         Raises:
-          ValueError: for data that do not fit the model, or of which a column is constant.
+          ValueError: for data that do not fit the model, are NaN, or of which a column is constant.
         """
         parts = zip(*self.batches(x if isinstance(x, tf.data.Dataset) else (x, y), batch_size=2**14), strict=True)
-        columns = {"x": "scale_0_standardization", "y": "scale_0_context_standardization"}
+        columns, adapted = {"x": "scale_0_standardization", "y": "scale_0_context_standardization"}, []
         for (argument, name), part in zip(columns.items(), parts, strict=True):
             moments = [network for network in self.networks if network.name == name]
             if moments:
                 values = np.concatenate(part).astype(np.float64)
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{argument} must be finite; got NaN or infinity")
                 constant = np.flatnonzero(np.ptp(values, axis=0) == 0).tolist()
                 if constant:
                     raise ValueError(f"{argument} must vary in every column; got constants in columns {constant}")
-                moments[0].mean.assign(values.mean(axis=0))
-                moments[0].variance.assign(values.var(axis=0))
+                adapted.append((moments[0], values.mean(axis=0), values.var(axis=0)))
+        for moments, mean, variance in adapted:
+            moments.mean.assign(mean)
+            moments.variance.assign(variance)
 
 
 def _conditioner(out_units, options, seed, name, dtype):

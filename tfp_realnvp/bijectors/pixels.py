@@ -24,7 +24,7 @@ class Logit(tfb.Bijector):
         α + (1 − α) x.
 
     Raises:
-      ValueError: for `num_bins` below 1 or `alpha` outside of [0, 0.5).
+      ValueError: for `num_bins` below 1, or an `alpha` that is no number in [0, 0.5).
 
     Example: `Logit().forward([0.0, 128.0, 256.0])` is [-2.944, 0, 2.944].
     """
@@ -33,7 +33,7 @@ class Logit(tfb.Bijector):
         parameters = dict(locals())
         if num_bins < 1:
             raise ValueError(f"num_bins must be at least 1; got {num_bins!r}")
-        if not 0 <= alpha < 0.5:
+        if not isinstance(alpha, (int, float, np.number)) or not 0 <= alpha < 0.5:
             raise ValueError(f"alpha must be in [0, 0.5); got {alpha!r}")
         self._num_bins, self._alpha = num_bins, alpha
         super().__init__(forward_min_event_ndims=0, validate_args=validate_args, parameters=parameters, name=name)

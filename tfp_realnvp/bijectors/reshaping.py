@@ -192,6 +192,21 @@ class FactorOut(FusedBijector):
     def _parameter_properties(cls, dtype):
         return {"inner": parameter_properties.BatchedComponentProperties(event_ndims=lambda self, ndims: ndims)}
 
+    def _forward_event_shape(self, shape):
+        self._inner.forward_event_shape(self._shape_of_inner(shape))
+        return shape
+
+    def _inverse_event_shape(self, shape):
+        self._inner.inverse_event_shape(self._shape_of_inner(shape))
+        return shape
+
+    def _shape_of_inner(self, shape):
+        """The shape of what `inner` gets of an event."""
+        if tf.TensorShape(shape).rank is None:
+            return shape
+        (channels,) = tf.TensorShape(shape[-1:]).as_list()
+        return shape[:-1] + [self._num_kept or (channels and channels // 2)]
+
     def _forward_and_log_det(self, x):
         stays, leaves = self.split(x)
         y, log_det = self._inner.forward(stays), self._inner.forward_log_det_jacobian(stays, 3)
