@@ -112,14 +112,21 @@ def test_batch_norm_is_its_formula_in_every_precision(dtype):
     np.testing.assert_allclose(y, expected, atol=tolerance, rtol=tolerance)
 
 
-def test_the_fused_batch_norm_has_the_gradient_of_the_formula():
+@pytest.mark.parametrize("running", [False, True])
+def test_the_fused_batch_norm_has_the_gradient_of_the_formula(running):
     gradients = []
     for dtype in ("float32", "float64"):  # fused, and not
-        norm = networks.BatchNormalization(dtype=dtype)
-        x = tf.Variable(X.astype(dtype))
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.sin(norm(x, training=True)))
-        gradients.append(np.concatenate([g.numpy().ravel() for g in tape.gradient(loss, [x, norm.beta.value])]))
+        norm = networks.BatchNormalization(momentum=0.5, running=running, dtype=dtype)
+        norm(3 * X + 1, training=True)
+
+        @tf.function(autograph=False)
+        def gradient(x, norm=norm):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.reduce_sum(tf.sin(norm(x, training=True)))
+            return tape.gradient(loss, [x, norm.beta.value])
+
+        gradients.append(np.concatenate([g.numpy().ravel() for g in gradient(tf.constant(X.astype(dtype)))]))
     np.testing.assert_allclose(*gradients, atol=1e-4, rtol=1e-3)
 
 

@@ -223,10 +223,11 @@ class BatchNormalization(keras.layers.Layer):
 
     def call(self, x, training=False):
         learns = self.moments.learns(training)
-        if x.dtype == tf.float64 or (learns and (self.moments.running or num_replicas() > 1)):
-            # The fused operation has neither doubles, nor averages in training, nor replicas.
-            mean, variance = (tf.cast(m, x.dtype) for m in self.moments(x))
-            return tf.nn.batch_normalization(x, mean, variance, tf.cast(self.beta, x.dtype), None, self.epsilon)
+        if x.dtype == tf.float64:  # which the fused operation does not have
+            mean, variance = self.moments(x)
+            return tf.nn.batch_normalization(x, mean, variance, self.beta.value, None, self.epsilon)
+        if learns and (self.moments.running or num_replicas() > 1):
+            return _normalized_by(*self.moments(x), x, self.beta.value, self.epsilon)
         moving = [] if learns else [self.moments.mean.value, self.moments.variance.value]
         mean, variance = moving or (tf.zeros([0]), tf.zeros([0]))
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -249,6 +250,31 @@ class BatchNormalization(keras.layers.Layer):
     def get_config(self):
         moments = {"momentum": self.moments.momentum, "running": self.moments.running}
         return {**super().get_config(), **moments, "epsilon": self.epsilon}
+
+
+def _normalized_by(mean, variance, x, beta, epsilon):
+    """(x − mean) / √(variance + ε) + beta by the fused operation, which by itself takes the moments for constants."""
+
+    @tf.custom_gradient
+    def normalized(mean, variance, x, beta):
+        options = dict(scale=tf.ones_like(mean), epsilon=epsilon, is_training=False)
+        y, *_ = tf.raw_ops.FusedBatchNormV3(x=x, offset=beta, mean=mean, variance=variance, **options)
+
+        def gradients(of_y):
+            of_x, of_scale, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=of_y,
+                x=x,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=tf.zeros([0]),
+                **options,
+            )
+            precision = 1 / (variance + epsilon)
+            return -tf.sqrt(precision) * of_beta, -0.5 * precision * of_scale, of_x, of_beta
+
+        return y, gradients
+
+    return normalized(mean, variance, x, tf.convert_to_tensor(beta))
 
 
 @register
