@@ -395,6 +395,7 @@ import keras, numpy as np, tfp_realnvp
 other, model = keras.saving.load_model({str(path)!r}), tfp_realnvp.load_model({str(path)!r})
 images = np.load({str(tmp_path / "images.npy")!r})
 np.save({str(tmp_path / "predictions.npy")!r}, other.predict(images, verbose=0))
+model.run_eagerly = True
 loss = model.train_on_batch(images)[0]
 np.save({str(tmp_path / "trained.npy")!r}, [loss, *model.evaluate(images, verbose=0), int(model.optimizer.iterations)])
 """
@@ -402,6 +403,7 @@ np.save({str(tmp_path / "trained.npy")!r}, [loss, *model.evaluate(images, verbos
     predictions = trained.predict(IMAGES, verbose=0)
     np.testing.assert_array_equal(np.load(tmp_path / "predictions.npy"), predictions)
     here = keras.saving.load_model(path)
+    here.run_eagerly = True
     loss = here.train_on_batch(IMAGES)[0]
     expected = [loss, *here.evaluate(IMAGES, verbose=0), int(here.optimizer.iterations)]
     np.testing.assert_array_equal(np.load(tmp_path / "trained.npy"), expected)
