@@ -1,6 +1,6 @@
 # make train     trains on the embedded digits, into runs/digits     make moons    the same in the plane, into runs/moons
 # make test      the whole test suite                                make lint     style and formatting
-# make benchmark measures this package against its peers, in half an hour, into benchmarks/results
+# make benchmark measures this package against its peers, in 20 minutes, into benchmarks/results
 # make clean     removes what make and the tools left, but for runs/
 #
 # ARGS go to the program: make train ARGS="--config.epochs=2 --workdir=runs/short"    make test ARGS=tests/train

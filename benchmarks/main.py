@@ -1,6 +1,6 @@
 """Measures this package against its peers: ratios within one run, medians of interleaved repetitions.
 
-  python -m benchmarks.main                                     everything, in half an hour on two cores
+  python -m benchmarks.main                                     everything, in 20 minutes on two cores
   python -m benchmarks.main --only=step,memory                  some parts
   python -m benchmarks.main --data_dir=DIR                      where TFDS has CIFAR-10, for pipeline and quality
 

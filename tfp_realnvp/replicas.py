@@ -103,6 +103,7 @@ def _moments_over_replicas(x, presence):
 
     def gradients(of_mean, of_variance):
         of_mean, of_variance = tf.unstack(sum_over_replicas(tf.stack([of_mean, of_variance])))
-        return presence * (of_mean + 2 * of_variance * (x - mean)) / total, None
+        share = presence / total  # of vectors first: each product of an image is a pass through memory
+        return share * of_mean + (2 * share * of_variance) * (x - mean), None
 
     return (mean, variance), gradients
