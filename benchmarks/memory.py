@@ -12,10 +12,9 @@ REPETITIONS = 3
 def memory(run):
     """Each flow in fresh processes, one plain and one rematerialized, whose steps are timed in turn.
 
-    Steps of one and of two images come first, by which Keras's `train_on_batch` is traced for any number of them. The
-    memory of a step is that by which the process then grows at most in the first step of the whole batch, beyond
-    TensorFlow, the weights, the optimizer's slots and the graph: the batch's activations and gradients. TensorFlow
-    keeps it for the steps to come.
+    A step of two images comes first, traced for any number of them. The memory of a step is that by which the process
+    then grows at most in the first step of the whole batch, beyond TensorFlow, the weights, the optimizer's slots and
+    the graph: the batch's activations and gradients. TensorFlow keeps it for the steps to come.
     """
     run.pool.close()
     rows, before, needed, seconds = [], {}, {}, {}
@@ -28,10 +27,9 @@ def memory(run):
             pair = {False: plain, True: rematerialized}
             for rematerialize, worker in pair.items():
                 run.report(f"memory of couplings ×{copies}{', rematerialized' * rematerialize}")
-                for number in (1, 2):
-                    worker.call("train_step", number)
-                before[copies, rematerialize], needed[copies, rematerialize] = worker.megabytes("train_step")
-            calls = {key: lambda worker=worker: worker.seconds("train_step") for key, worker in pair.items()}
+                worker.call("fit_first", 2)
+                before[copies, rematerialize], needed[copies, rematerialize] = worker.megabytes("fit_first")
+            calls = {key: lambda worker=worker: worker.seconds("fit_first") for key, worker in pair.items()}
             for rematerialize, found in timing.interleaved(calls, REPETITIONS).items():
                 seconds[copies, rematerialize] = statistics.median(found)
                 rows.append(

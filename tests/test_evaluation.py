@@ -84,6 +84,10 @@ def test_data_that_do_not_fit_are_refused(model):
         evaluation.log_likelihood(model, IMAGES[:, :2])
     with pytest.raises(ValueError, match="data must hold integers from 0 to 16; got values from 17 to 17"):
         evaluation.recalibrate(model, np.full_like(IMAGES, 17))
+    wrong = tf.data.Dataset.from_tensors(np.full_like(IMAGES[:2], 17))  # known in the graph only
+    for evaluate in (evaluation.log_likelihood, evaluation.recalibrate):
+        with pytest.raises(ValueError, match="x must hold integers from 0 to 16"):
+            evaluate(model, wrong)
 
 
 def test_bits_per_dim_come_with_their_standard_error(model):

@@ -304,6 +304,11 @@ def test_samples_have_a_context_each_or_one_for_all(contexts, one, each):
     np.testing.assert_array_equal(contexts.of_events(6, each)[0], each)
 
 
+def test_labels_of_a_data_set_are_not_cut_off_to_ints():
+    with pytest.raises(ValueError, match="y must hold the labels of a class-conditional flow, ints .*; got float32"):
+        of_points(CLASSES).unpack((tf.constant(POINTS), tf.fill([len(POINTS)], 1.5)))
+
+
 def test_without_contexts_there_are_none():
     assert NONE.of_events(6, None) == NONE.of_samples(6, None, None) == []
 

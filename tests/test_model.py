@@ -515,6 +515,14 @@ def test_bad_validation_data_are_refused_by_that_name(trained):
         trained.fit(IMAGES, validation_data=IMAGES[:, :4], verbose=0)
 
 
+def test_a_list_of_validation_data_holds_events():
+    model = vector_flow()
+    model.compile()
+    three = [[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]]  # not events, labels and weights
+    (loss,) = model.fit(three, validation_data=three, verbose=0).history["val_loss"]
+    np.testing.assert_allclose(loss, model.evaluate(np.array(three), verbose=0, return_dict=True)["loss"], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

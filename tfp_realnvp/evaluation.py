@@ -6,6 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.events import value_errors
 from tfp_realnvp.networks.layers import moments_of
 
 
@@ -46,7 +47,7 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
         return model(x, context, training=True, draw=draw)
 
     result, first = [], None
-    with _restored(_moments(model) if batch_moments else []):
+    with _restored(_moments(model) if batch_moments else []), value_errors():
         for batch in model.batches(data, batch_size):
             size, first = batch[0].shape[0], first or batch
             if batch_moments and size < first[0].shape[0]:
@@ -97,7 +98,7 @@ def recalibrate(model, data, batch_size=200):
     """
     for networks in model.networks_by_scale():
         learning = [moments for network in networks for moments in moments_of(network)]
-        with _only_learning(learning, _moments(model)):
+        with _only_learning(learning, _moments(model)), value_errors():
 
             @tf.function(reduce_retracing=True)
             def learn(x, context):

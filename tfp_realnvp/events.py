@@ -230,7 +230,8 @@ class Events:
           `(x, context)`, of which tensors and arrays remain what they are; None for a flow without a context.
 
         Raises:
-          ValueError: for weights of the examples, a dictionary without "image", or contexts that are missing.
+          ValueError: for weights of the examples, a dictionary without "image", contexts that are missing, or tensors
+            of labels that are no ints.
         """
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         if weights is not None:
@@ -243,7 +244,11 @@ class Events:
             return as_events(x), None
         if y is None:
             raise ValueError(f"y must hold the {self.contexts.description}; got none")
-        return as_events(x), tf.cast(y, self.contexts.dtype) if tf.is_tensor(y) else as_array(y)
+        if not tf.is_tensor(y):
+            return as_events(x), as_array(y)
+        if self.contexts.num_classes and not y.dtype.is_integer:  # the cast would cut off their fractions
+            raise ValueError(f"y must hold the {self.contexts.description}; got {y.dtype.name}")
+        return as_events(x), tf.cast(y, self.contexts.dtype)
 
     def check(self, argument, data, context=None):
         """Checks what can be known of data before they are read: shapes, and, of arrays, the values too.

@@ -380,7 +380,7 @@ class FlowModel(keras.Model):
         self._events.check("x", x, y)
         if validation_data is not None:
             self._events.check("validation_data", validation_data)
-        x, y = as_array(x), as_array(y)
+        x, y, validation_data = as_array(x), as_array(y), as_array(validation_data)
         if self.needs_initialization:
             x, batch = self._events.first_batch(x, y, kwargs.get("batch_size") or 32, self.seed)
             self.initialize(*batch)

@@ -55,9 +55,13 @@ class Ours:
         """Keras's `fit` of one batch."""
         self.model.fit(self.events["train_step"], batch_size=TRAINING_BATCH[self.kind], verbose=0)
 
-    def train_step(self, number=None):
-        """A step, on the first `number` events of the batch."""
-        self.model.train_on_batch(self.events["train_step"][:number])
+    def fit_first(self, number=None):
+        """Keras's `fit` of one batch of the first events, traced for any number of them."""
+        batch = self.events["train_step"][:number]
+        self.model.fit(tf.data.Dataset.from_tensor_slices(batch).batch(len(batch)), verbose=0)
+
+    def train_step(self):
+        self.model.train_on_batch(self.events["train_step"])
 
     def log_prob(self):
         return self.model.log_likelihood(self.events["log_prob"]).numpy()

@@ -7,7 +7,6 @@ validates, draws and ends.
 """
 
 import argparse
-import io
 import json
 import os
 import pathlib
@@ -17,10 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 
-import h5py
 import numpy as np
+
+from tests.train.files import arrays_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = [
@@ -73,7 +72,7 @@ def differences(workdir, other):
     if (workdir / "result.json").read_bytes() != (other / "result.json").read_bytes():
         found.append("result.json")
     for name in ("model.keras", "checkpoints/best.keras", f"checkpoints/{newest(other)}"):
-        arrays, expected = _arrays(workdir / name), _arrays(other / name)
+        arrays, expected = arrays_of(workdir / name), arrays_of(other / name)
         if {*arrays} != {*expected} or any(not np.array_equal(arrays[key], expected[key]) for key in arrays):
             found.append(name)
     return found
@@ -113,15 +112,6 @@ def main():
         + (f"different: {', '.join(found)}" if found else "equal to the undisturbed run, bit for bit")
     )
     sys.exit(bool(found))
-
-
-def _arrays(path):
-    """Every array of a .keras file by its name."""
-    arrays = {}
-    keep = lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
-    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(keep)
-    return arrays
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """Runs that are traced in seconds, and what to look at of what they leave."""
 
 import dataclasses
-import io
 import json
 import pathlib
 import shutil
-import zipfile
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -67,15 +64,6 @@ def metrics(workdir):
     for line in lines:
         assert line.pop("images_per_s") > 0  # the only one that differs from run to run
     return lines
-
-
-def saved(path):
-    """Every array in a .keras file, the optimizer's among them, by its place in the model."""
-    arrays = {}
-    keep = lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
-    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(keep)
-    return arrays
 
 
 def last(workdir):

@@ -1,6 +1,5 @@
 """Runs of several workers, each a process of its own on 127.0.0.1, and what the strategies are chosen by."""
 
-import io
 import json
 import os
 import pathlib
@@ -11,14 +10,13 @@ import subprocess
 import sys
 import time
 import types
-import zipfile
 
-import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.train import kills
+from tests.train.files import arrays_of
 from train import data, strategies
 from train.configs import default
 
@@ -78,15 +76,6 @@ def finish(workers):
     outputs = [worker.communicate(timeout=300)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * len(workers), "\n".join(outputs)
     return outputs
-
-
-def arrays_of(path):
-    """The arrays of a .keras file by their names."""
-    arrays = {}
-    keep = lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
-    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(keep)
-    return arrays
 
 
 def assert_close(array, expected):

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfp_realnvp as rnvp
+from tests.train.files import arrays_of
 from tests.train.runs import (
     OFFICIAL,
     Plain,
@@ -22,7 +23,6 @@ from tests.train.runs import (
     metrics,
     official,
     run_to_the_end,
-    saved,
     tiny,
 )
 from train import data, draw, evaluate, train
@@ -90,7 +90,7 @@ def test_the_result_is_that_of_the_best_epoch(run):
 
 
 def test_the_model_is_the_best_checkpoint_and_can_be_loaded(run, eagerly):
-    assert_same(saved(run.workdir / "model.keras"), saved(run.workdir / "checkpoints/best.keras"))
+    assert_same(arrays_of(run.workdir / "model.keras"), arrays_of(run.workdir / "checkpoints/best.keras"))
     model = keras.saving.load_model(run.workdir / "model.keras")
     assert int(model.optimizer.iterations) == run.result["step"]
     assert model.sample(3, seed=0).shape == (3, 8, 8, 1)
@@ -100,7 +100,7 @@ def test_without_validation_the_last_epoch_counts(tmp_path, eagerly):
     config = tiny(dataset="moons", validation_split="", test_split="test[:5]", shift=0.0, epochs=1)
     result = train.train_and_evaluate(config, tmp_path)
     assert (result["num_examples"], result["step"]) == (5, 2)
-    assert_same(saved(tmp_path / "model.keras"), saved(last(tmp_path)))
+    assert_same(arrays_of(tmp_path / "model.keras"), arrays_of(last(tmp_path)))
     assert ["val_loss" in line for line in metrics(tmp_path)] == [False]
     assert (tmp_path / "samples/final.png").exists()
 
@@ -123,11 +123,11 @@ def assert_resumes(run, config, folder):
     """A copy of the crashed run in a folder, given again, ends with the same metrics and weights."""
     crashed = shutil.copytree(run.crashed, folder / "again")
     assert len(metrics(crashed)) == 2 and not (crashed / "model.keras").exists()
-    assert saved(last(crashed))["optimizer/vars/0"] == 3  # steps, the last in the middle of an epoch
+    assert arrays_of(last(crashed))["optimizer/vars/0"] == 3  # steps, the last in the middle of an epoch
     assert train.train_and_evaluate(config, crashed) == run.result
     assert metrics(crashed) == metrics(run.workdir)
     for name in ("checkpoints/step_0000000004.keras", "checkpoints/best.keras", "model.keras"):
-        assert_same(saved(crashed / name), saved(run.workdir / name))
+        assert_same(arrays_of(crashed / name), arrays_of(run.workdir / name))
 
 
 def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(run, tmp_path):
@@ -150,7 +150,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     nats = best.evaluate(validation, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(metrics(run.crashed)[0]["val_loss"], nats, rtol=1e-5)
     assert_resumes(run, config, tmp_path)
-    assert_same(saved(run.workdir / "model.keras"), saved(run.workdir / "checkpoints/best.keras"))
+    assert_same(arrays_of(run.workdir / "model.keras"), arrays_of(run.workdir / "checkpoints/best.keras"))
     before, after = (
         keras.saving.load_model(path)
         for path in (run.workdir / "model.keras", evaluate.recalibrate(config, run.workdir))

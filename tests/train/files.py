@@ -1,0 +1,15 @@
+"""What is in a run's files."""
+
+import io
+import zipfile
+
+import h5py
+
+
+def arrays_of(path):
+    """Every array in a .keras file, the optimizer's among them, by its place in the model."""
+    arrays = {}
+    keep = lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
+    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(keep)
+    return arrays
