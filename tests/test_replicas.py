@@ -33,7 +33,8 @@ def trained(make, x, scope, **options):
     return model
 
 
-def compare_training(model, make, x, replicas, **options):
+def compare_training(make, x, replicas, **options):
+    model = trained(make, x, contextlib.nullcontext(), **options)
     strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
     other = trained(make, x, strategy.scope(), **options)
     assert int(other.optimizer.iterations.numpy()) == 20 and not other.needs_initialization
@@ -44,13 +45,11 @@ def compare_training(model, make, x, replicas, **options):
             np.testing.assert_array_equal(copy.numpy(), weight.numpy())
     for log, values in model.history.history.items():
         np.testing.assert_allclose(other.history.history[log], values, rtol=1e-5)
-    return other
+    return model, other
 
 
 def compare(make, x, replicas):
-    options = dict(validation_data=batches(x[:33]))
-    alone = trained(make, x, contextlib.nullcontext(), **options)
-    both = alone, compare_training(alone, make, x, replicas, **options)
+    both = compare_training(make, x, replicas, validation_data=batches(x[:33]))
     logs, other_logs = (model.evaluate(batches(x[:33]), return_dict=True, verbose=0) for model in both)
     for log, value in logs.items():
         np.testing.assert_allclose(other_logs[log], value, rtol=1e-5)
@@ -68,12 +67,9 @@ def test_replicas_train_like_one_device(flow, replicas):
     run(f"compare({flow}, {replicas})")
 
 
-def test_replicas_train_real_nvp_with_batch_norm_like_one_device():
-    run("""
-alone = trained(real_nvp, digits, contextlib.nullcontext())
-for replicas in (2, 4):
-    compare_training(alone, real_nvp, digits, replicas)
-""")
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_train_real_nvp_with_batch_norm_like_one_device(replicas):
+    run(f"compare_training(real_nvp, digits, {replicas})")
 
 
 def test_what_does_not_go_with_replicas_is_refused():
