@@ -15,6 +15,7 @@ def memory(run):
     A step of two images comes first, traced for any number of them. The memory of a step is that by which the process
     then grows at most in the first step of the whole batch, beyond TensorFlow, the weights, the optimizer's slots and
     the graph: the batch's activations and gradients. TensorFlow keeps it for the steps to come.
+    Timed are steps without what `fit` does around them.
     """
     run.pool.close()
     rows, before, needed, seconds = [], {}, {}, {}
@@ -29,7 +30,8 @@ def memory(run):
                 run.report(f"memory of couplings ×{copies}{', rematerialized' * rematerialize}")
                 worker.call("fit_first", 2)
                 before[copies, rematerialize], needed[copies, rematerialize] = worker.megabytes("fit_first")
-            calls = {key: lambda worker=worker: worker.seconds("fit_first") for key, worker in pair.items()}
+                worker.call("train_step")  # traced anew, for its batch alone
+            calls = {key: lambda worker=worker: worker.seconds("train_step") for key, worker in pair.items()}
             for rematerialize, found in timing.interleaved(calls, REPETITIONS).items():
                 seconds[copies, rematerialize] = statistics.median(found)
                 rows.append(
