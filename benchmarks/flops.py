@@ -6,12 +6,18 @@ import math
 def of_graph(function, *arguments):
     """Counts the graph of a `tf.function` called with these arguments, both gradients of a convolution included.
 
-    A network that is evaluated twice counts twice. What a function inside of the graph does is not seen.
+    A network that is evaluated twice counts twice, and so does a function that the graph calls twice.
     """
     graph = function.get_concrete_function(*arguments).graph
-    return sum(
-        _COUNTED[operation.type](operation) for operation in graph.get_operations() if operation.type in _COUNTED
-    )
+    return sum(_COUNTED[operation.type](operation) for operation in operations(graph) if operation.type in _COUNTED)
+
+
+def operations(graph):
+    """Those of a graph and, once for each call, of the functions that it calls."""
+    for operation in graph.get_operations():
+        yield operation
+        if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            yield from operations(graph._get_function(operation.get_attr("f").name).graph)
 
 
 def of_torch(function):

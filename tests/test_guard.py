@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
-from tfp_realnvp.guard import if_finite
+from tfp_realnvp.guard import either, is_finite
 
 X = np.random.default_rng(0).normal(size=[32, 2]).astype("float32")
 TOO_LARGE = np.where(np.arange(32)[:, None] == 20, np.float32(1e25), X)  # its square overflows
@@ -69,7 +69,7 @@ def test_the_loss_and_all_gradients_decide(loss, gradients, expected, in_graph):
 
     def step():
         tensors = [None if gradient is None else tf.constant(gradient) for gradient in gradients]
-        if_finite(tf.constant(loss), tensors, lambda: branch("then"), lambda: branch("otherwise"))
+        either(is_finite(tf.constant(loss), tensors), lambda: branch("then"), lambda: branch("otherwise"))
 
     (tf.function(step) if in_graph else step)()
     assert {name: int(count) for name, count in called.items()} == {"then": 0, "otherwise": 0, expected: 1}
@@ -79,9 +79,13 @@ def test_the_loss_and_all_gradients_decide(loss, gradients, expected, in_graph):
     "optimizer",
     [
         lambda: rnvp.optimizers.Adam(0.01, global_clipnorm=100.0, use_ema=True, ema_momentum=0.5),
+        lambda: rnvp.optimizers.Adam(0.01, weight_decay=0.1),
+        lambda: rnvp.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 9), clipnorm=1.0),
+        lambda: rnvp.optimizers.Adam(0.01, gradient_accumulation_steps=2),
+        lambda: rnvp.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=3),
         lambda: keras.optimizers.SGD(0.01, momentum=0.9),
     ],
-    ids=["Adam", "SGD"],
+    ids=["average", "decay", "schedule", "accumulation", "overwritten", "SGD"],
 )
 def test_a_skipped_step_changes_only_the_counts(optimizer, eagerly):
     model = compiled(optimizer())
@@ -90,7 +94,7 @@ def test_a_skipped_step_changes_only_the_counts(optimizer, eagerly):
     for _ in range(2):
         model.train_on_batch(TOO_LARGE)
     after = values(model)
-    counter = model.optimizer.iterations.path
+    counter = model.optimizer.variables[0].path
     assert [path for path in after if not np.array_equal(before[path], after[path])] == [counter]
     assert (after[counter], counts(model)) == (3, (2, 2))
     model.train_on_batch(X)

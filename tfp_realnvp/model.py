@@ -15,7 +15,7 @@ from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export
 from tfp_realnvp.bijectors import FusedBijector
 from tfp_realnvp.events import Contexts, Events, as_array, value_errors
-from tfp_realnvp.guard import if_finite
+from tfp_realnvp.guard import either, is_finite
 from tfp_realnvp.networks import Given, Rematerialized
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.networks.layers import check_positive, draw_seed, register
@@ -287,34 +287,49 @@ class FlowModel(keras.Model):
         return any(uninitialized(network) for network in self.networks)
 
     def train_step(self, data):
-        averages = [tf.identity(weight.value) for weight in self._averages]
+        averages = [tf.convert_to_tensor(weight.value) for weight in self._averages]
         with share(*self._events.unpack(data)) as (size, x, context):
             with tf.GradientTape() as tape:
                 nats = -self(x, context, training=True)[:size]
                 mean, count = _mean_over_replicas(nats)
                 # This replica's part of the loss: the gradients of the replicas are summed.
                 loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype)
-                loss += sum(tf.cast(penalty, nats.dtype) for penalty in self.losses) / num_replicas()
+                if penalties := [tf.cast(penalty, nats.dtype) for penalty in self.losses]:
+                    loss += tf.add_n(penalties) / num_replicas()
                 loss = self.optimizer.scale_loss(loss)
             own = {id(weight.value) for weight in self.weights}
             self._refuse_untrained([v for v in tape.watched_variables() if id(v) not in own])
             gradients = tape.gradient(loss, self.trainable_variables)
-        if_finite(loss, gradients, self._learn, self._skip, gradients, mean, count, averages)
+        step = gradients, mean, count, averages
+        if self._takes_conditions():
+            self._learn_if(is_finite(loss, gradients), *step)
+        else:
+            either(is_finite(loss, gradients), self._learn, self._skip, *step)
         return self._logs()
+
+    def _takes_conditions(self):
+        return getattr(self.optimizer, "takes_conditions", False) and not tf.distribute.has_strategy()
+
+    def _learn_if(self, condition, gradients, mean, count, averages):
+        """Ends a step, as `_learn` or `_skip` do: for a graph of half the size, which has no branches."""
+        self.optimizer.apply_if(condition, gradients, self.trainable_variables)
+        for weight, average in zip(self._averages, averages, strict=True):
+            weight.assign(tf.where(condition, weight.value, average))
+        self._nats.ended(condition, mean, count)
 
     def _learn(self, gradients, mean, count, averages):
         """Ends a step."""
         del averages
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self._nats.learned(mean, count)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self._nats.ended(True, mean, count)
 
     def _skip(self, gradients, mean, count, averages):
         """Ends a step whose loss or gradient is not finite: nothing is changed but the counts."""
-        del gradients, mean, count
+        del gradients
         for weight, average in zip(self._averages, averages, strict=True):
             weight.assign(average)
         self.optimizer.variables[0].assign_add(1)
-        self._nats.skip()
+        self._nats.ended(False, mean, count)
 
     @property
     def _averages(self):

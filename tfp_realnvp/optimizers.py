@@ -8,6 +8,12 @@ from tfp_realnvp.networks.layers import register
 from tfp_realnvp.replicas import sum_over_replicas
 
 
+def scaled(gradients, share):
+    """`share` times each of the gradients, None among them; 0 times infinity or NaN is 0."""
+    shares = {dtype: tf.cast(share, dtype) for dtype in {gradient.dtype for gradient in gradients}}
+    return [tf.math.multiply_no_nan(gradient, shares[gradient.dtype]) for gradient in gradients]
+
+
 class ClipsGlobally:
     """For a Keras optimizer under a distribution strategy: clips the gradient of the global batch.
 
@@ -19,7 +25,20 @@ class ClipsGlobally:
 
     def _clip_gradients(self, grads):
         present = iter(sum_over_replicas([grad for grad in grads if grad is not None]))
-        return super()._clip_gradients([None if grad is None else next(present) for grad in grads])
+        grads = [None if grad is None else next(present) for grad in grads]
+        if not self._clips_globally:
+            return super()._clip_gradients(grads)
+        # Keras's own takes three operations for the square of each gradient.
+        norm = tf.linalg.global_norm(grads)
+        return scaled(grads, self._share(self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)))
+
+    @property
+    def _clips_globally(self):
+        return self.global_clipnorm and not self.clipnorm
+
+    def _share(self, share):
+        """How much of the gradients a step takes; 0 takes nothing of what is not finite either."""
+        return share
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars  # they are summed already
@@ -41,8 +60,46 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self._condition = None
         if self.amsgrad:
             raise ValueError("amsgrad must be False; got True. keras.optimizers.Adam has it")
+
+    @property
+    def takes_conditions(self):
+        """Whether there is `apply_if`: not with accumulated gradients, nor where averages overwrite the variables."""
+        return not (self.gradient_accumulation_steps or self.ema_overwrite_frequency)
+
+    def apply_if(self, condition, gradients, variables):
+        """As `apply` where the condition, a bool tensor, holds; otherwise nothing changes but `iterations`.
+
+        Two branches of a graph would each have an input for every variable, slot and gradient. Instead the step is
+        made in any case: with gradients of 0, a learning rate of 0, and averages that keep all of their past.
+        """
+        self._condition = condition
+        try:
+            with tf.control_dependencies([condition]):  # a batch that ends in an error is not counted either
+                self.apply(gradients, variables)
+        finally:
+            self._condition = None
+
+    def _if_condition(self, value, otherwise):
+        return value if self._condition is None else tf.where(self._condition, tf.convert_to_tensor(value), otherwise)
+
+    def _get_current_learning_rate(self):
+        return self._if_condition(super()._get_current_learning_rate(), 0.0)
+
+    def _clip_gradients(self, grads):
+        grads = super()._clip_gradients(grads)
+        return grads if self._clips_globally or self._condition is None else scaled(grads, self._share(1.0))
+
+    def _share(self, share):
+        return self._if_condition(share, 0.0)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        momentum = self._if_condition(self.ema_momentum * tf.cast(self.iterations.value > 0, tf.float32), 1.0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            share = tf.cast(momentum, variable.dtype)
+            average.assign(share * average + (1 - share) * variable)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -51,8 +108,8 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
             beta1_power=0.0,  # the bias correction is in the learning rate, once for all variables
             beta2_power=0.0,
             lr=learning_rate * correction,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
+            beta1=self._if_condition(self.beta_1, 1.0),
+            beta2=self._if_condition(self.beta_2, 1.0),
             epsilon=self.epsilon,
         )
         # Each once for all variables of a dtype, where Keras hands on the learning rate.

@@ -1,6 +1,7 @@
 """`Progress`: what an epoch of training has come to so far, and how many steps were skipped; saved with the model."""
 
 import keras
+import tensorflow as tf
 
 from tfp_realnvp.networks.layers import register
 
@@ -16,7 +17,7 @@ class Progress(keras.metrics.Mean):
       skipped: `keras.Variable`, how many steps had a loss or gradient that was not finite.
       skipped_in_a_row: `keras.Variable`, how many of them were the last ones.
 
-    Example: `progress.learned(mean, count); progress.result()`
+    Example: `progress.ended(True, mean, count); progress.result()`
     """
 
     def __init__(self, name="loss", dtype="float64"):
@@ -28,15 +29,12 @@ class Progress(keras.metrics.Mean):
     def result(self):
         return self.total / self.count
 
-    def learned(self, mean, count):
-        """Notes a step of training, by the mean loss of its examples and their number."""
-        self.update_state(mean, sample_weight=count)
-        self.skipped_in_a_row.assign(0)
-
-    def skip(self):
-        """Notes a step that was skipped."""
-        self.skipped.assign_add(1)
-        self.skipped_in_a_row.assign_add(1)
+    def ended(self, is_finite, mean, count):
+        """Notes a step of training, by the mean loss of its examples and their number; or that it was skipped."""
+        self.update_state(tf.where(is_finite, mean, 0), sample_weight=tf.where(is_finite, count, 0))
+        skipped = tf.cast(tf.logical_not(is_finite), tf.int64)
+        self.skipped.assign_add(skipped)
+        self.skipped_in_a_row.assign(skipped * (self.skipped_in_a_row.value + 1))
 
     def add_variable(self, shape, initializer, dtype=None, aggregation="only_first_replica", name=None):
         return super().add_variable(shape, initializer, dtype, aggregation, name)

@@ -89,16 +89,15 @@ class Trained:
         self.model.initialize(self.x, *self.context)
         self.before = self.model.get_weights()
         self.model.compile(rnvp.optimizers.Adam(0.01))
-        apply = self.model.optimizer.apply_gradients
+        apply = self.model.optimizer.apply
 
-        def recorded(gradients_and_variables):
-            pairs = list(gradients_and_variables)
-            self.gradients = [gradient for gradient, _ in pairs]
-            return apply(pairs)
+        def recorded(gradients, variables):
+            self.gradients = gradients
+            apply(gradients, variables)
 
-        self.model.optimizer.apply_gradients = recorded
+        self.model.optimizer.apply = recorded
         history = self.model.fit(self.x, *self.context, batch_size=12, verbose=0).history
-        self.model.optimizer.apply_gradients = apply
+        self.model.optimizer.apply = apply
         self.logs = {key: values[0] for key, values in history.items()}
         self.nats = predict(self.model, self.x, self.context)
 

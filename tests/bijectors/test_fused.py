@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
+from benchmarks.flops import operations
 from tests import laws
 from tfp_realnvp.bijectors import BatchNormalization, Coupling, FactorOut, FusedBijector, Squeeze
 from tfp_realnvp.bijectors.masks import Channel, Checkerboard
@@ -141,7 +142,7 @@ ALL_QUESTIONS = {**QUESTIONS, **LOG_DET_FIRST}
 def num_convolutions(function, *args):
     """How many convolutions there are in the graph of `function`."""
     graph = tf.function(function, autograph=False).get_concrete_function(*args).graph
-    return sum(operation.type == "Conv2D" for operation in graph.get_operations())
+    return sum(operation.type == "Conv2D" for operation in operations(graph))
 
 
 # One pass.

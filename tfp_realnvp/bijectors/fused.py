@@ -26,6 +26,17 @@ def in_training():
     return bool(call and call.get_value("training"))
 
 
+def weights_are_substituted():
+    """Whether Keras computes with values that it was given for its weights, as `stateless_call` is."""
+    return global_state.get_global_attribute("stateless_scope") is not None
+
+
+def tf_variable(weight):
+    """The `tf.Variable` of a Keras weight, or the weight where it is one."""
+    # Not Keras's `value`, which within a call under a mixed policy is a copy in the lower precision.
+    return weight if isinstance(weight, tf.Variable) else weight._value
+
+
 class FusedBijector(tfb.Bijector):
     """A bijector that computes its value and its log-det together, running each of its networks once.
 
@@ -105,9 +116,7 @@ class FusedBijector(tfb.Bijector):
 
     def _collect_weights(self, more=()):
         """Makes the networks' weights visible to tf.Module, which knows tf.Variables but not Keras's."""
-        variables = [v for network in self._networks for v in getattr(network, "variables", ())]
-        # Not Keras's `value`, which within a call under a mixed policy is a copy in the lower precision.
-        variables = [v if isinstance(v, tf.Variable) else v._value for v in variables]
+        variables = [tf_variable(v) for network in self._networks for v in getattr(network, "variables", ())]
         self._weights = list({id(v): v for v in (*variables, *more)}.values())
 
     # What tfb.Bijector's public methods ask for.

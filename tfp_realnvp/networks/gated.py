@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.tracing import TracedOnce
 
 
 def concat_elu(x):
@@ -12,7 +13,7 @@ def concat_elu(x):
 
 
 @register
-class GatedBlock(keras.layers.Layer):
+class GatedBlock(TracedOnce, keras.layers.Layer):
     """h + v · σ(g) for (v, g) = conv1×1(celu(conv3×3(celu(h)))), then layer norm over the channels.
 
     Args:

@@ -8,10 +8,11 @@ from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
 from tfp_realnvp.networks.layers import BatchNormalization, WeightNormConv2D, check_positive, register, spawn_seeds
+from tfp_realnvp.networks.tracing import TracedOnce
 
 
 @register
-class ResidualBlock(keras.layers.Layer):
+class ResidualBlock(TracedOnce, keras.layers.Layer):
     """h + a chain of (norm, relu, conv) of h: a pre-activation block.
 
     Args:
@@ -201,7 +202,7 @@ class ResNet(keras.layers.Layer):
 
 def _norm(name, use_batch_norm, running_average, dtype):
     if not use_batch_norm:
-        return keras.layers.Identity(name=name, dtype=dtype)
+        return keras.layers.Identity(name=name, dtype=dtype.name)  # with a policy itself it would have no config
     if running_average is None:
         return BatchNormalization(name=name, dtype=dtype)
     return BatchNormalization(running_average, running=True, name=name, dtype=dtype)

@@ -1,0 +1,154 @@
+"""Equal parts of a flow's networks in a graph: one function, and what each computes is what it computes eagerly."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfp_realnvp as rnvp
+from tests import laws
+from tfp_realnvp.networks import GatedConvNet, GlowNet, ResNet
+
+X = np.random.default_rng(0).normal(size=[3, 4, 4, 2]).astype("float32")
+NETWORKS = {
+    "ResNet": lambda **kwargs: ResNet(3, filters=4, num_blocks=3, seed=0, **kwargs),
+    "ResNet, running averages": lambda **kwargs: ResNet(3, 4, 3, running_average=0.5, seed=0, **kwargs),
+    "ResNet, bottleneck": lambda **kwargs: ResNet(3, filters=4, num_blocks=2, bottleneck=True, seed=0, **kwargs),
+    "GlowNet": lambda **kwargs: GlowNet(3, filters=4, seed=0, **kwargs),
+    "GatedConvNet": lambda **kwargs: GatedConvNet(3, filters=4, num_blocks=2, seed=0, **kwargs),
+}
+
+
+def built(name, **kwargs):
+    network = NETWORKS[name](**kwargs)
+    network.build(X.shape)
+    laws.randomize_weights(network.weights)
+    return network
+
+
+def learn(network, x, training):
+    """The output, the gradients and what the call makes of the weights."""
+    with tf.GradientTape() as tape:
+        y = network(x, training=training)
+        loss = tf.reduce_sum(tf.cast(y, tf.float32) ** 2)
+    gradients = tape.gradient(loss, network.trainable_variables)
+    return [y, *gradients, *(tf.identity(weight.value) for weight in network.weights)]
+
+
+def functions_of(graph):
+    return [function for function in graph._functions.values() if "_noinline" in function.cached_definition.attr]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_graph_computes_what_a_call_does(name, dtype, training):
+    network = built(name, dtype=dtype)
+    initial = network.get_weights()
+    expected = learn(network, tf.cast(X, network.variable_dtype), training)
+    network.set_weights(initial)
+    graph = tf.function(lambda x: learn(network, x, training))
+    actual = graph(tf.cast(X, network.variable_dtype))
+    tolerance = dict(rtol=1e-10, atol=1e-10) if dtype == "float64" else dict(rtol=0.05, atol=0.5)
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(tf.cast(one, tf.float64), tf.cast(other, tf.float64), **tolerance)
+
+
+def num_operations(num_blocks):
+    network = ResNet(3, filters=4, num_blocks=num_blocks, skip=False, seed=0)
+    network.build(X.shape)
+    graph = tf.function(lambda x: learn(network, x, True)).get_concrete_function(X).graph
+    return len(graph.get_operations()), len(functions_of(graph))
+
+
+def test_one_function_serves_all_blocks_forward_and_one_backward():
+    (few, functions), (many, again) = num_operations(3), num_operations(9)
+    assert functions == again  # the block, the block with what its gradient needs, and its gradient
+    assert functions <= 3
+    num_weights = len(NETWORKS["ResNet"]().blocks[0].norms) * 5 + 2
+    assert (many - few) / 6 < 8 * num_weights  # what a weight and a gradient of it take
+
+
+def test_flows_use_it():
+    model = rnvp.RealNVP((8, 8, 1), num_scales=2, filters=2, num_blocks=3, seed=0)
+    model.compile()
+    step = tf.function(model.train_step, autograph=False)
+    functions = functions_of(step.get_concrete_function(tf.zeros([2, 8, 8, 1], tf.uint8)).graph)
+    assert 0 < len(functions) <= 3 * 2  # of two widths: 2 with checkerboards, 4 in channel couplings and at scale 1
+
+
+def test_a_block_of_another_config_has_a_function_of_its_own():
+    network = built("ResNet", dtype="float64")
+    network.blocks[1].norms[0].moments.trainable = False  # uses its averages, and does not move them
+    network.blocks[2].norms[0].moments.momentum = 0.5
+    initial = network.get_weights()
+    expected = learn(network, tf.cast(X, tf.float64), True)
+    network.set_weights(initial)
+    actual = tf.function(lambda x: learn(network, x, True))(tf.cast(X, tf.float64))
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+class Doubled(rnvp.networks.ResidualBlock):
+    """A block with an argument that it does not tell."""
+
+    def __init__(self, filters, factor):
+        super().__init__(filters, seed=0, dtype=keras.DTypePolicy("float32"))
+        self.factor = factor
+
+    def call(self, h):
+        return self.factor * super().call(h)
+
+    get_config = keras.layers.Layer.get_config
+
+
+def test_blocks_that_do_not_tell_their_config_are_traced_each():
+    blocks = [Doubled(2, factor) for factor in (2.0, 3.0)]
+    expected = [block(X) for block in blocks]
+    for one, other in zip(tf.function(lambda x: [block(x) for block in blocks])(X), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_two_shapes_and_modes_share_a_graph():
+    network = built("ResNet", dtype="float64")
+    large = np.random.default_rng(1).normal(size=[2, 6, 8, 2])
+
+    def calls(x, large):
+        return [network(x, training=False), network(large, training=True), network(x, training=False)]
+
+    initial = network.get_weights()
+    expected = calls(X, large)
+    network.set_weights(initial)
+    for one, other in zip(tf.function(calls)(X, large), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_batches_of_unknown_size_are_taken():
+    network = built("GlowNet", dtype="float64")
+    graph = tf.function(network, input_signature=[tf.TensorSpec([None, None, None, 2], tf.float64)])
+    for size in (1, 3):
+        np.testing.assert_allclose(graph(X[:size]), network(X[:size]), rtol=1e-10)
+
+
+def test_weights_that_are_handed_to_a_call_are_used():
+    network = built("ResNet")
+    trainable, untrainable = (
+        [2 * variable for variable in variables]
+        for variables in (network.trainable_variables, network.non_trainable_variables)
+    )
+    graph = tf.function(lambda x: network.stateless_call(trainable, untrainable, x)[0])
+    actual = graph(X)
+    assert not np.allclose(actual, network(X))
+    network.set_weights([2 * weight for weight in network.get_weights()])
+    np.testing.assert_allclose(actual, network(X), rtol=1e-4, atol=1e-4)
+
+
+def test_a_functional_model_holds_the_layers():
+    inputs = keras.Input(X.shape[1:])
+    block = rnvp.networks.ResidualBlock(2, seed=0)
+    model = keras.Model(inputs, block(block(inputs)))
+    np.testing.assert_allclose(tf.function(model)(X), block(block(X)), rtol=1e-5, atol=1e-6)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
