@@ -89,24 +89,34 @@ def test_a_block_of_another_config_has_a_function_of_its_own():
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
 
 
-class Doubled(rnvp.networks.ResidualBlock):
-    """A block with an argument that it does not tell."""
+class Changed(rnvp.networks.ResidualBlock):
+    """A block with an argument that its config cannot hold."""
 
-    def __init__(self, filters, factor):
-        super().__init__(filters, seed=0, dtype=keras.DTypePolicy("float32"))
-        self.factor = factor
+    def __init__(self, filters, change):
+        super().__init__(filters, seed=0)
+        self.change = change
 
     def call(self, h):
-        return self.factor * super().call(h)
+        return self.change(super().call(h))
 
     get_config = keras.layers.Layer.get_config
 
 
 def test_blocks_that_do_not_tell_their_config_are_traced_each():
-    blocks = [Doubled(2, factor) for factor in (2.0, 3.0)]
+    blocks = [Changed(2, lambda h, factor=factor: factor * h) for factor in (2.0, 3.0)]
+    with pytest.raises(NotImplementedError, match="get_config"):
+        blocks[0].get_config()
     expected = [block(X) for block in blocks]
     for one, other in zip(tf.function(lambda x: [block(x) for block in blocks])(X), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_of_two_precisions_share_a_graph():
+    blocks = [rnvp.networks.ResidualBlock(2, seed=0, dtype=dtype) for dtype in ("float32", "mixed_bfloat16")]
+    expected = [block(X) for block in blocks]
+    actual = tf.function(lambda x: [block(x) for block in blocks])(X)
+    assert [y.dtype for y in actual] == [y.dtype for y in expected] == [tf.float32, tf.bfloat16]
+    assert not np.array_equal(actual[0], tf.cast(actual[1], tf.float32))
 
 
 def test_two_shapes_and_modes_share_a_graph():

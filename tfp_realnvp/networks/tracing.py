@@ -77,13 +77,15 @@ def _read(state, handle):
 def _config(layer):
     """What a layer and its parts are, but for their names and seeds, as a string; None where they do not tell."""
 
-    def nameless(config):
+    def seedless(config):  # initializers have seeds as well
         if isinstance(config, dict):
-            return {key: nameless(value) for key, value in config.items() if key not in ("name", "seed")}
-        return [nameless(value) for value in config] if isinstance(config, (list, tuple)) else config
+            return {key: seedless(value) for key, value in config.items() if key != "seed"}
+        return [seedless(value) for value in config] if isinstance(config, (list, tuple)) else config
 
     try:
         parts = [keras.saving.serialize_keras_object(part) for part in layer._flatten_layers()]
     except NotImplementedError:  # Keras's: there is no get_config
         return None
-    return json.dumps(nameless(parts), sort_keys=True)
+    for part in parts:
+        part["config"].pop("name", None)
+    return json.dumps(seedless(parts), sort_keys=True)
