@@ -10,8 +10,7 @@ from tfp_realnvp.replicas import sum_over_replicas
 
 def scaled(gradients, share):
     """`share` times each of the gradients, None among them; 0 times infinity or NaN is 0."""
-    shares = {dtype: tf.cast(share, dtype) for dtype in {gradient.dtype for gradient in gradients}}
-    return [tf.math.multiply_no_nan(gradient, shares[gradient.dtype]) for gradient in gradients]
+    return [None if g is None else tf.math.multiply_no_nan(g, tf.cast(share, g.dtype)) for g in gradients]
 
 
 class ClipsGlobally:
