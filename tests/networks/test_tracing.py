@@ -77,6 +77,31 @@ def test_flows_use_it():
     assert 0 < len(functions) <= 3 * 2  # of two widths: 2 with checkerboards, 4 in channel couplings and at scale 1
 
 
+def test_xla_compiles_it():
+    network = built("ResNet")
+    initial = network.get_weights()
+    expected = learn(network, X, True)
+    network.set_weights(initial)
+    for one, other in zip(tf.function(lambda x: learn(network, x, True), jit_compile=True)(X), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_averages_move_at_each_turn_of_a_loop():
+    network = built("ResNet", dtype="float64")
+    initial = network.get_weights()
+    expected = [learn(network, tf.cast(X, tf.float64), True) for _ in range(3)][-1]
+    network.set_weights(initial)
+
+    @tf.function
+    def turns(x):
+        for _ in tf.range(3):
+            network(x, training=True)
+
+    turns(tf.cast(X, tf.float64))
+    for weight, other in zip(network.weights, expected[-len(initial) :], strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-10, atol=1e-10)
+
+
 def test_a_block_of_another_config_has_a_function_of_its_own():
     network = built("ResNet", dtype="float64")
     network.blocks[1].norms[0].moments.trainable = False  # uses its averages, and does not move them
