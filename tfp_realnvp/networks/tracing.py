@@ -32,17 +32,17 @@ class TracedOnce:
             graph.traced_once = {}
         functions = graph.traced_once
         key = config, in_training(), is_recomputing()
-        if key not in functions:
-            functions[key] = _function(call, *_weights_and_states(self))
         weights, states = _weights_and_states(self)
+        if key not in functions:
+            functions[key] = _function(call, weights, states)
         values = [tf.convert_to_tensor(tf_variable(weight)) for weight in weights]
         return functions[key](values, [tf_variable(state).handle for state in states], x)
 
 
 def _shares():
     """Whether the call is one of a graph, with the layer's own weights, which only the layer itself may change."""
-    special = tf.executing_eagerly() or tf.distribute.has_strategy()
-    return not (special or weights_are_substituted() or initialization.get())
+    in_plain_graph = not (tf.executing_eagerly() or tf.distribute.has_strategy())
+    return in_plain_graph and not (weights_are_substituted() or initialization.get())
 
 
 def _weights_and_states(layer):
