@@ -3,7 +3,10 @@
 import contextlib
 import gc
 import importlib
+import os
 import sys
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does, before TensorFlow is imported
 
 import pytest
 import tensorflow as tf

@@ -7,7 +7,7 @@ import sys
 
 import keras
 
-from train import callbacks, checkpoints, checks, data, evaluate, models, pictures, strategies
+from train import callbacks, checkpoints, checks, data, evaluate, models, pictures, precision, strategies
 from train.optimizer import optimizer
 from train.workdir import check_workdir, only_run_in, write_json
 
@@ -52,6 +52,7 @@ def train_and_evaluate(config, workdir, data_dir=None, strategy=None):
     test = data.load(config, config.test_split, data_dir)
     if test.num_bins is None and config.evaluation.num_draws > 1:
         raise ValueError(f"evaluation.num_draws must be 1 for continuous data; got {config.evaluation.num_draws}")
+    precision.warn_if_slow(config.model.get("dtype") or "float32")
 
     keras.utils.set_random_seed(config.seed)
     steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(examples, config.batch_size)

@@ -1,0 +1,48 @@
+"""Whether networks in bfloat16 or float16 gain anything on this machine."""
+
+import timeit
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+TOLERATED = 1.5  # times float32: what is timed is short
+
+
+def warn_if_slow(dtype):
+    """Logs a warning where networks of lower precision than float32 would take longer than in float32.
+
+    Args:
+      dtype: name of a `keras.DTypePolicy`.
+
+    Raises:
+      ValueError: where there is no such policy.
+    """
+    compute_dtype = keras.DTypePolicy(dtype).compute_dtype
+    if tf.as_dtype(compute_dtype).size >= tf.float32.size:
+        return
+    times = slowdown(compute_dtype)
+    if times > TOLERATED:
+        logging.warning(
+            f"config.model.dtype={dtype}: on this machine a convolution takes {times:.0f} times as long as in float32, "
+            "and so will training; --config.model.dtype=float32 is faster"
+        )
+
+
+def slowdown(dtype, repetitions=3):
+    """How many times as long as in float32 a convolution takes: more than 1 on a CPU that has to emulate the type.
+
+    Args:
+      dtype: name of a floating type.
+      repetitions: int, of which the fastest counts.
+
+    Example: `slowdown("bfloat16")`
+    """
+    return _seconds(dtype, repetitions) / _seconds("float32", repetitions)
+
+
+def _seconds(dtype, repetitions):
+    x, kernel = tf.zeros([8, 32, 32, 32], dtype), tf.zeros([3, 3, 32, 32], dtype)
+    convolution = lambda: tf.nn.conv2d(x, kernel, 1, "SAME").numpy()
+    convolution()  # what only the first call takes is none of it
+    return min(timeit.repeat(convolution, number=1, repeat=repetitions))
