@@ -19,7 +19,7 @@ moons: .venv/installed
 test: export TF_NUM_INTRAOP_THREADS = 1
 test: export TF_NUM_INTEROP_THREADS = 1
 test: .venv/installed
-	.venv/bin/python -m pytest -q --numprocesses=auto --dist=loadfile $(ARGS)
+	.venv/bin/python -m pytest -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/installed
 	.venv/bin/ruff check

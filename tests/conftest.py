@@ -17,6 +17,11 @@ import tfp_realnvp  # noqa: F401
 gc.freeze()  # what the imports have made stays: the collector need not go through it again and again
 
 
+def pytest_collection_modifyitems(items):
+    """The long files first: one that begins last would keep one process busy alone."""
+    items.sort(key=lambda item: "long" not in item.keywords)
+
+
 @contextlib.contextmanager
 def _functions_run_eagerly(eagerly):
     before = tf.config.functions_run_eagerly()

@@ -12,6 +12,8 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from tests.laws import randomize_weights
 
+pytestmark = pytest.mark.long
+
 tfb = tfp.bijectors
 tfd = tfp.distributions
 

@@ -14,6 +14,8 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 
+pytestmark = pytest.mark.long
+
 tfb = tfp.bijectors
 tfd = tfp.distributions
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # Batches of 16 out of 50 examples: the last of each pass is a batch of 2, of which the first replica gets both.
 PROGRAM = """
 import contextlib
@@ -67,7 +69,7 @@ def test_replicas_train_like_one_device(flow, replicas):
     run(f"compare({flow}, {replicas})")
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, 4])  # which TensorFlow does not allow in one process
 def test_replicas_train_real_nvp_with_batch_norm_like_one_device(replicas):
     run(f"compare_training(real_nvp, digits, {replicas})")
 

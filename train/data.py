@@ -73,7 +73,9 @@ def load(config, split, data_dir=None):
     examples = loaders.get(config.dataset, _tfds)(config, split, data_dir)
     if not examples.size:
         raise ValueError(f"split {split!r} of dataset {config.dataset!r} is empty")
-    return examples
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread may keep the end of an iterator waiting for up to a minute
+    return dataclasses.replace(examples, dataset=examples.dataset.with_options(options))
 
 
 def training_batches(examples, batch_size, seed, start_step=0, flip=False, shift=0.0, input_context=None):

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tests import laws
 
+pytestmark = pytest.mark.long
+
 
 @functools.cache
 def case(name, dtype):

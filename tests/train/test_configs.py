@@ -11,6 +11,8 @@ import tensorflow_datasets as tfds
 from train import data, pictures, toy, train
 from train.configs import default
 
+pytestmark = pytest.mark.long
+
 # Scales, filters, residual blocks, flips, and the shape of the images: section 4.1.
 TABLE = {
     "cifar10": (2, 64, 8, True, (32, 32, 3)),

@@ -153,6 +153,12 @@ def test_digits_are_8_by_8_with_17_levels():
     assert levels == set(range(17))
 
 
+def test_the_end_of_an_iterator_waits_for_no_tuning():
+    examples = load("digits", "test")
+    for batches in (data.training_batches(examples, 8, seed=0), data.evaluation_batches(examples, 8)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_the_splits_of_the_digits_are_disjoint_and_hold_all():
     splits = {split: rows(load("digits", split)) for split in ("train", "validation", "test")}
     assert {split: len(found) for split, found in splits.items()} == {"train": 1397, "validation": 100, "test": 300}

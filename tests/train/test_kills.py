@@ -6,6 +6,8 @@ import pytest
 
 from tests.train import kills
 
+pytestmark = pytest.mark.long
+
 RUN = [
     "--config=train/configs/moons.py",
     "--config.epochs=4",

@@ -20,6 +20,8 @@ from tests.train.files import arrays_of
 from train import data, strategies
 from train.configs import default
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 RUN = [
     "-m",
