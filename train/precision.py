@@ -24,13 +24,15 @@ def warn_if_slow(dtype):
     times = slowdown(compute_dtype)
     if times > TOLERATED:
         logging.warning(
-            f"config.model.dtype={dtype}: on this machine a convolution takes {times:.0f} times as long as in float32, "
-            "and so will training; --config.model.dtype=float32 is faster"
+            f"config.model.dtype={dtype}: on this machine a convolution and its gradients take {times:.0f} times as long "
+            "as in float32, and so will training; --config.model.dtype=float32 is faster"
         )
 
 
 def slowdown(dtype, repetitions=3):
-    """How many times as long as in float32 a convolution takes: more than 1 on a CPU that has to emulate the type.
+    """How many times as long as in float32 a convolution and its gradients take.
+
+    It is more than 1 on a CPU that has to emulate the type.
 
     Args:
       dtype: name of a floating type.
@@ -43,6 +45,12 @@ def slowdown(dtype, repetitions=3):
 
 def _seconds(dtype, repetitions):
     x, kernel = tf.zeros([8, 32, 32, 32], dtype), tf.zeros([3, 3, 32, 32], dtype)
-    convolution = lambda: tf.nn.conv2d(x, kernel, 1, "SAME").numpy()
-    convolution()  # what only the first call takes is none of it
-    return min(timeit.repeat(convolution, number=1, repeat=repetitions))
+
+    def gradients():  # which may be slow where the convolution itself is not
+        with tf.GradientTape() as tape:
+            tape.watch((x, kernel))
+            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+        return [gradient.numpy() for gradient in tape.gradient(y, (x, kernel))]
+
+    gradients()  # what only the first call takes is none of it
+    return min(timeit.repeat(gradients, number=1, repeat=repetitions))
