@@ -24,8 +24,8 @@ def warn_if_slow(dtype):
     times = slowdown(compute_dtype)
     if times > TOLERATED:
         logging.warning(
-            f"config.model.dtype={dtype}: on this machine a convolution and its gradients take {times:.0f} times as long "
-            "as in float32, and so will training; --config.model.dtype=float32 is faster"
+            f"config.model.dtype={dtype}: on this machine a convolution and its gradients take {times:.0f} times as "
+            "long as in float32, and so will training; --config.model.dtype=float32 is faster"
         )
 
 
