@@ -36,3 +36,7 @@ def test_a_run_warns_before_it_builds_its_flow(tmp_path, monkeypatch, caplog):
     config.model.dtype = "mixed_bfloat16"
     with pytest.raises(KeyboardInterrupt):
         train.train_and_evaluate(config, tmp_path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
