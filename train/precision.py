@@ -18,7 +18,10 @@ def warn_if_slow(dtype):
     Raises:
       ValueError: where there is no such policy.
     """
-    compute_dtype = keras.DTypePolicy(dtype).compute_dtype
+    try:
+        compute_dtype = keras.DTypePolicy(dtype).compute_dtype
+    except ValueError as error:
+        raise ValueError(f"config.model.dtype must be a Keras policy; got {dtype!r} ({error})") from error
     if tf.as_dtype(compute_dtype).size >= tf.float32.size:
         return
     times = slowdown(compute_dtype)

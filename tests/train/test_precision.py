@@ -20,6 +20,11 @@ def test_full_precision_is_not_timed(dtype, monkeypatch):
     precision.warn_if_slow(dtype)
 
 
+def test_what_is_no_policy_is_named():
+    with pytest.raises(ValueError, match="config.model.dtype must be a Keras policy; got 'bfloat17'.*mixed_bfloat16"):
+        precision.warn_if_slow("bfloat17")
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_type_is_timed(dtype):
     assert precision.slowdown(dtype, repetitions=1) > 0
