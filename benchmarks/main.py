@@ -4,6 +4,8 @@
   python -m benchmarks.main --only=step,memory                  some parts
   python -m benchmarks.main --data_dir=DIR                      where TFDS has CIFAR-10, for pipeline and quality
 
+Where the machine has no instructions for bfloat16 and emulates them, what is in bfloat16 is left out.
+
 Writes results.json, with every repetition, and table.md into --out. The peers come from requirements-bench.txt.
 """
 
@@ -27,6 +29,7 @@ PARTS = {
     "memory": memory.memory,
     "quality": quality.quality,
 }
+EMULATED = 2  # times float32: bfloat16 is no precision of the machine's
 WITH_PEERS = ("step", "throughput", "quality")
 
 _ONLY = flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
@@ -46,11 +49,13 @@ class Run:
 
     Attributes:
       pool: `workers.Pool`, of contestants that several parts share.
+      precisions: those that the machine has, of `peers.OF_PRECISION`.
       repetitions, seconds, data_dir: see the flags.
       report: function that prints a line of progress.
     """
 
     pool: workers.Pool
+    precisions: tuple
     repetitions: int
     seconds: int
     data_dir: str | None
@@ -69,24 +74,29 @@ def main(argv):
     workers.set_environment(_THREADS.value)
     start = time.perf_counter()
     progress = lambda line: print(f"{time.perf_counter() - start:6.0f} s  {line}", flush=True)
+    with workers.Worker(peers.Maker("peers.ours:Precision")) as worker:
+        slowdown = worker.call("slowdown")
+    progress(f"a convolution and its gradients in bfloat16 take {slowdown:.2g} times as long as in float32")
+    precisions = tuple(peers.OF_PRECISION)[: 2 if slowdown < EMULATED else 1]
     pool, parts = workers.Pool(progress), {}
-    run = Run(pool, _REPETITIONS.value, _SECONDS.value, _DATA_DIR.value, progress)
+    run = Run(pool, precisions, _REPETITIONS.value, _SECONDS.value, _DATA_DIR.value, progress)
     for name in _ONLY.value:
         progress(f"part {name}")
         parts[name] = PARTS[name](run)
-        report.write(pathlib.Path(_OUT.value), header(), parts)  # also if a later part fails
+        report.write(pathlib.Path(_OUT.value), header(precisions), parts)  # also if a later part fails
     pool.close()
     progress(f"wrote {_OUT.value}/results.json and table.md")
     print("\n".join(report.table([ratio.row() for ratios, _ in parts.values() for ratio in ratios])))
 
 
-def header():
+def header(precisions):
     """What the results depend on."""
     packages = ("tensorflow", "tensorflow-probability", "keras", "tf-keras", *peers.PACKAGES)
     versions = {name: _version(name) for name in packages}
     return {
         "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, {platform.system()}",
         "threads": str(_THREADS.value),
+        "precisions": ", ".join(precisions),
         "versions": {"python": platform.python_version(), **versions},
     }
 

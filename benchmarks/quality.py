@@ -15,22 +15,25 @@ from benchmarks.peers import Maker
 
 CONFIG = "train.configs.glow_cifar10_small"
 GLOW = dict(batch_size=16, learning_rate=2e-3, beta_2=0.99, clip_norm=32 * 32 * 3 * math.log(2))  # 1 in bits/dim
-CONTESTANTS = {
-    f"ours, {CONFIG.split('.')[-1]}": Maker("peers.ours:of_config", dict(config=CONFIG)),
-    "normflows, Glow": Maker("peers.normflows_peer:glow", GLOW),
-}
+DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 WARM_UP_STEPS, DECAY_START = 100, 0.5  # the latter as a fraction of the time
 
 
 def quality(run):
     """The clock starts when the imports are done: building and tracing count."""
     run.pool.close()
-    rows = []
+    precision, rows = run.precisions[-1], []
+    contestants = {
+        f"ours, {CONFIG.split('.')[-1]} in {precision}": Maker(
+            "peers.ours:of_config", dict(config=CONFIG, dtype=DTYPES[precision])
+        ),
+        "normflows, Glow": Maker("peers.normflows_peer:glow", GLOW),
+    }
     with tempfile.TemporaryDirectory() as folder:
         with workers.Worker(Maker("data:Data", dict(data_dir=run.data_dir))) as data:
             data.call("save", folder)
             name = data.call("name")
-        for contestant, maker in CONTESTANTS.items():
+        for contestant, maker in contestants.items():
             run.report(f"{run.seconds} seconds of training {contestant}")
             with workers.Worker(Maker("quality:Training", dict(maker=maker))) as worker:
                 result = worker.call("result", folder, run.seconds)

@@ -88,8 +88,19 @@ def test_a_file_without_a_version_is_of_the_first_format(flow, tmp_path):
 @pytest.mark.parametrize("load", [rnvp.load_model, keras.saving.load_model], ids=lambda load: load.__module__)
 def test_a_newer_format_is_named(flow, tmp_path, load):
     path = with_config(flow[1], tmp_path, format_version=99, an_option_of_the_future=1)
-    with pytest.raises(ValueError, match="format_version must be at most 1; got 99. .*update this one"):
+    with pytest.raises(ValueError, match="format_version must be at most 2; got 99. .*update this one"):
         load(path)
+
+
+def test_a_format_that_is_read_no_more_is_named(flow, tmp_path):
+    options = dict(num_scales=1, filters=2, num_blocks=1, seed=0)
+    for shape in ((4, 4, 1), (2,)):
+        rnvp.RealNVP(shape, **options).save(tmp_path / f"{len(shape)}.keras")
+    path = with_config(tmp_path / "3.keras", tmp_path, format_version=1)
+    with pytest.raises(ValueError, match="format_version must be at least 2; got 1. .*older version"):
+        rnvp.load_model(path)
+    rnvp.load_model(with_config(tmp_path / "1.keras", tmp_path, format_version=1))  # one of vectors is as it was
+    rnvp.load_model(with_config(flow[1], tmp_path, format_version=1))  # and so are other flows
 
 
 def drop(name):

@@ -8,21 +8,30 @@ import keras
 
 from tfp_realnvp.model import FlowModel
 
-FORMAT_VERSION = 1  # to be raised when older versions of this package cannot read what this one saves
+FORMAT_VERSION = 2  # to be raised when older versions of this package cannot read what this one saves
 
 
-def checked_config(config):
+def checked_config(config, oldest=1):
     """A flow's config without its `format_version`.
 
+    Args:
+      config: dictionary.
+      oldest: int, the first format that this version of the package reads of such a flow.
+
     Raises:
-      ValueError: for a newer format than this version of the package reads.
+      ValueError: for a newer format than this version of the package reads, or an older one.
     """
     config = dict(config)
-    version = config.pop("format_version", FORMAT_VERSION)
+    version = config.pop("format_version", oldest)
     if version > FORMAT_VERSION:
         raise ValueError(
             f"format_version must be at most {FORMAT_VERSION}; got {version}. The flow was saved by a newer version of "
             "tfp_realnvp: update this one"
+        )
+    if version < oldest:
+        raise ValueError(
+            f"format_version must be at least {oldest}; got {version}. The flow was saved by an older version of "
+            "tfp_realnvp, whose networks held their weights otherwise: that version can read it, or train it anew"
         )
     return config
 

@@ -58,6 +58,7 @@ def _silent():
 
 
 OURS, OURS_BFLOAT16 = "ours", "ours, bfloat16"
+OF_PRECISION = {"float32": OURS, "bfloat16": OURS_BFLOAT16}
 BARE, BARE_OF_OURS = "bare networks, stock Keras", "bare networks, our layers"
 NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
 NFLOWS_BFLOAT16 = "nflows, autocast to bfloat16"

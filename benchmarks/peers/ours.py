@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from benchmarks import flops
 from benchmarks.peers import BATCH, CONFIG_A, TRAINING_BATCH, VECTORS, random_data
+from train import precision
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -83,9 +84,19 @@ class Ours:
         return flops.of_graph(tf.function(functions[method], autograph=False), events)
 
 
-def of_config(config, event_shape):
-    """The flow and the optimizer of a module of train/configs, to be trained by another schedule."""
-    return Trained(importlib.import_module(config).get_config(), event_shape)
+def of_config(config, dtype, event_shape):
+    """The flow, its networks of this dtype, and the optimizer of a module of train/configs, for another schedule."""
+    config = importlib.import_module(config).get_config()
+    config.model.dtype = dtype
+    return Trained(config, event_shape)
+
+
+class Precision:
+    """What the machine makes of bfloat16."""
+
+    def slowdown(self):
+        """How many times as long as in float32 a convolution and its gradients take."""
+        return precision.slowdown("bfloat16")
 
 
 class Trained:

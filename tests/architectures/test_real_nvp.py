@@ -137,7 +137,7 @@ def test_the_papers_batch_norm_uses_running_averages_everywhere():
 
 def test_skip_and_bottleneck_reach_every_network():
     for network in networks(small(skip=False, bottleneck=True)).values():
-        assert not network.network.skips and len(network.network.blocks[0].convs) == 3
+        assert network.network.skips is None and len(network.network.blocks.convs) == 3
 
 
 @pytest.mark.parametrize(

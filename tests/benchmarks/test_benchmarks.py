@@ -1,9 +1,11 @@
 """The benchmarks' parts that need no peers, at tiny sizes."""
 
+import types
+
 import pytest
 import tensorflow as tf
 
-from benchmarks import curves, flops, peers, quality, report, timing, workers
+from benchmarks import curves, flops, peers, quality, report, steps, timing, workers
 from benchmarks.peers import TRAINING_BATCH, Maker, ours
 
 
@@ -30,6 +32,19 @@ def test_a_ratio_is_at_equal_flops_and_knows_its_target():
     assert (ratio.value, ratio.of_times, ratio.is_met) == (0.75, 1.5, True)
     assert report.Ratio("", 0.7, at_least=0.8).is_met is False
     assert report.Ratio("", 0.7).is_met is None
+
+
+@pytest.mark.parametrize("precisions", [("float32",), ("float32", "bfloat16")])
+def test_a_machine_without_bfloat16_measures_the_rest(precisions, monkeypatch):
+    monkeypatch.setattr(
+        timing, "measured", lambda pool, pairs, n: {p: timing.Measurement(*p, [1.0], 1, 1) for p in pairs}
+    )
+    run = types.SimpleNamespace(pool=None, repetitions=1, precisions=precisions)
+    for part in (steps.training, steps.throughput):
+        ratios, rows = part(run)
+        names = [ratio.name for ratio in ratios] + [row["contestant"] for row in rows]
+        assert any("bfloat16" in name for name in names) == ("bfloat16" in precisions)
+        assert {peers.OURS, *peers.PEERS} <= set(names)
 
 
 def test_the_results_are_written_as_json_and_as_a_table(tmp_path):

@@ -179,10 +179,11 @@ def test_each_network_runs_once_under_a_tape():
 
 def test_a_real_nvp_runs_each_of_its_convolutions_once():
     distribution = rnvp.RealNVP((4, 4, 1), num_scales=2, filters=2, num_blocks=1, seed=0).distribution
-    kernels = [layer for layer in _layers(distribution) if isinstance(layer, rnvp.networks.WeightNormConv2D)]
-    assert len(kernels) == 10 * 6  # ten couplings of 3 + 3 · num_blocks convolutions
-    assert num_convolutions(distribution.log_prob, tf.TensorSpec([None, 4, 4, 1])) == len(kernels)
-    assert num_convolutions(lambda: distribution.experimental_sample_and_log_prob(1, seed=[0, 1])) == len(kernels)
+    stacks = [layer for layer in _layers(distribution) if isinstance(layer, rnvp.networks.WeightNormConv2D)]
+    number = sum(stack.copies or 1 for stack in stacks)
+    assert number == 10 * 6  # ten couplings of 3 + 3 · num_blocks convolutions
+    assert num_convolutions(distribution.log_prob, tf.TensorSpec([None, 4, 4, 1])) == number
+    assert num_convolutions(lambda: distribution.experimental_sample_and_log_prob(1, seed=[0, 1])) == number
 
 
 def _layers(distribution):

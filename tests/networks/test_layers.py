@@ -251,7 +251,7 @@ LAYERS = {
     "ResNet": lambda: networks.ResNet(6, filters=4, num_blocks=2, checkerboard=1, l2=0.1, seed=2),
     "ResNet with other options": lambda: networks.ResNet(6, 4, 2, skip=False, bottleneck=True, running_average=0.7),
     "ResNet without norm": lambda: networks.ResNet(6, 4, 2, checkerboard=0, use_batch_norm=False),
-    "ResidualBlock": lambda: networks.ResidualBlock(3, seed=1),
+    "ResidualBlocks": lambda: networks.ResidualBlocks(2, 3, seed=1),
     "GatedConvNet": lambda: networks.GatedConvNet(2, filters=4, num_blocks=2, seed=1),
     "GatedBlock": lambda: networks.GatedBlock(3, seed=1),
     "GlowNet": lambda: networks.GlowNet(2, filters=4, seed=1),

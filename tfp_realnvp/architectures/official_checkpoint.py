@@ -1,7 +1,10 @@
 """Checkpoints of the authors' TensorFlow 1 script: what their variables tell of the model, and their values."""
 
+import dataclasses
 import re
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_realnvp.networks import TanhScale
@@ -77,9 +80,9 @@ def load_weights(model, prefix):
         "missing": [name for name in weights if name not in shapes],
         "unknown": [name for name in shapes if name not in weights],
         "of another shape": [
-            f"{name} {tuple(shapes[name])} where the model has {tuple(weight.shape)}"
+            f"{name} {tuple(shapes[name])} where the model has {weight.shape}"
             for name, weight in weights.items()
-            if name in shapes and tuple(shapes[name]) != tuple(weight.shape)
+            if name in shapes and tuple(shapes[name]) != weight.shape
         ],
     }
     if any(problems.values()):
@@ -107,38 +110,65 @@ def _open(prefix):
     return reader, {name: shapes[name] for name in sorted(shapes) if not _UNUSED.fullmatch(name)}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Weight:
+    """What is one variable to the authors: a variable of the model's, or one of those that it is a stack of.
+
+    Attributes:
+      variable: the Keras variable.
+      index: tuple, () or where it is in the stack.
+    """
+
+    variable: keras.Variable
+    index: tuple = ()
+
+    @property
+    def shape(self):
+        return tuple(self.variable.shape)[len(self.index) :]
+
+    def numpy(self):
+        return np.array(self.variable)[self.index]
+
+    def assign(self, value):
+        values = np.array(self.variable)
+        values[self.index] = value
+        self.variable.assign(values)
+
+
 def _weights(model):
-    """The authors' name of each of the model's weights → the weight."""
+    """The authors' name of each of the model's weights → the `_Weight`."""
     weights = {}
     for network in model.networks:
         scale, coupling, moments = re.fullmatch(r"(scale_\d+)_(coupling_\d+)(_moments)?", network.name).groups()
-        parts = {"bn_out": network} if moments else _parts(network)
-        for part, layer in parts.items():
-            for weight in layer.weights:
-                if weight.name in _OFFICIAL_NAMES:
-                    weights[f"model/{scale}/{coupling}/{part}/{_OFFICIAL_NAMES[weight.name]}"] = weight
+        parts = {"bn_out": (network, ())} if moments else _parts(network)
+        for part, (layer, index) in parts.items():
+            for variable in layer.weights:
+                if variable.name in _OFFICIAL_NAMES:
+                    name = f"model/{scale}/{coupling}/{part}/{_OFFICIAL_NAMES[variable.name]}"
+                    weights[name] = _Weight(variable, index)
         if isinstance(network, TanhScale):
             is_checkerboard = network.network.checkerboard is not None
-            weights[f"model/{scale}/{coupling}/{'rescaling_scale' if is_checkerboard else 'scale'}"] = network.a
+            name = "rescaling_scale" if is_checkerboard else "scale"
+            weights[f"model/{scale}/{coupling}/{name}"] = _Weight(network.a)
             if network.use_offset:
-                weights[f"model/{scale}/{coupling}/scale_shift"] = network.b
+                weights[f"model/{scale}/{coupling}/scale_shift"] = _Weight(network.b)
     return weights
 
 
 def _parts(conditioner):
-    """The authors' name of each layer of a conditioner → the layer."""
+    """The authors' name of each layer of a conditioner → the layer, and the index in it if it is a stack."""
     resnet = conditioner.network if isinstance(conditioner, TanhScale) else conditioner
-    parts = {"bn_in": resnet.norm_in, "resnet/h_in": resnet.conv_in}
-    for i, skip in enumerate(resnet.skips):
-        parts[f"resnet/skip_{i - 1}" if i else "resnet/skip_in"] = skip
-    for b, block in enumerate(resnet.blocks):
-        for i, norm in enumerate(block.norms):
-            parts[f"resnet/block_{b}/bn_{i - 1}" if i else f"resnet/block_{b}/bn_in"] = norm
-        *hidden, last = block.convs
+    parts = {"bn_in": (resnet.norm_in, ()), "resnet/h_in": (resnet.conv_in, ())}
+    for i in range(resnet.num_blocks + 1 if resnet.skip else 0):
+        parts[f"resnet/skip_{i - 1}" if i else "resnet/skip_in"] = resnet.skips, (i,)
+    for block in range(resnet.num_blocks):
+        for i, norm in enumerate(resnet.blocks.norms):
+            parts[f"resnet/block_{block}/bn_{i - 1}" if i else f"resnet/block_{block}/bn_in"] = norm, (block,)
+        *hidden, last = resnet.blocks.convs
         for i, conv in enumerate(hidden):
-            parts[f"resnet/block_{b}/h_{i}"] = conv
-        parts[f"resnet/block_{b}/out"] = last
-    return {**parts, "resnet/bn_pre_out": resnet.norm_out, "resnet/out": resnet.conv_out}
+            parts[f"resnet/block_{block}/h_{i}"] = conv, (block,)
+        parts[f"resnet/block_{block}/out"] = last, (block,)
+    return {**parts, "resnet/bn_pre_out": (resnet.norm_out, ()), "resnet/out": (resnet.conv_out, ())}
 
 
 def _listed(names):

@@ -16,6 +16,7 @@ from tfp_realnvp.bijectors import (
 from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense
 from tfp_realnvp.networks import MLP, Moments, ResNet, TanhScale
 from tfp_realnvp.networks.layers import register, spawn_seeds
+from tfp_realnvp.saving import checked_config
 
 
 @register
@@ -117,6 +118,11 @@ class RealNVP(Architecture):
             channels = _num_kept(channels, self.options.recursion_type)
             leaving.append((Squeeze(diagonal_first=True), channels))
         return leaving
+
+    @classmethod
+    def from_config(cls, config):
+        # Until format 2 each block of a residual network had weights of its own.
+        return cls(**checked_config(config, oldest=2 if len(config["event_shape"]) == 3 else 1))
 
     @classmethod
     def from_official_checkpoint(cls, prefix, image_size=None, **kwargs):

@@ -18,7 +18,7 @@ from tfp_realnvp.networks.layers import (
 from tfp_realnvp.networks.matrix import InvertibleMatrix
 from tfp_realnvp.networks.mlp import MLP
 from tfp_realnvp.networks.rematerialization import Rematerialized
-from tfp_realnvp.networks.resnet import ResidualBlock, ResNet
+from tfp_realnvp.networks.resnet import ResidualBlocks, ResNet
 
 __all__ = [
     "MLP",
@@ -37,7 +37,7 @@ __all__ = [
     "Moments",
     "Rematerialized",
     "ResNet",
-    "ResidualBlock",
+    "ResidualBlocks",
     "SigmoidScale",
     "TanhScale",
     "WeightNormConv2D",

@@ -75,6 +75,8 @@ class Moments(keras.layers.Layer):
     Args:
       momentum: weight of the past in the moving averages, in [0, 1); the paper's ρ.
       running: whether training uses the averages instead of the batch.
+      copies: of a stack, how many norms the layer has the averages of, of shape [copies, channels]; see
+        `BatchNormalization`. None for one.
 
     Raises:
       ValueError: for a `momentum` outside of [0, 1).
@@ -89,17 +91,19 @@ class Moments(keras.layers.Layer):
     Example: `mean, variance = Moments()(images, training=True)`
     """
 
-    def __init__(self, momentum=0.9, running=False, **kwargs):
+    def __init__(self, momentum=0.9, running=False, copies=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1); got {momentum!r}")
         self.momentum = momentum
         self.running = running
+        self.copies = copies
 
     def build(self, input_shape):
         options = dict(trainable=False, autocast=False, aggregation="mean")
-        self.mean = self.add_weight(name="mean", shape=input_shape[-1:], initializer="zeros", **options)
-        self.variance = self.add_weight(name="variance", shape=input_shape[-1:], initializer="ones", **options)
+        shape = (*_stacked(self.copies), input_shape[-1])
+        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", **options)
+        self.variance = self.add_weight(name="variance", shape=shape, initializer="ones", **options)
         if self.running:  # how much of an average's weight is that of batches, not of the initial value
             self.filled = self.add_weight(name="filled", shape=(), initializer="zeros", **options)
 
@@ -119,23 +123,33 @@ class Moments(keras.layers.Layer):
 
     def update(self, mean, variance):
         """Moves the averages towards a batch's moments and returns them."""
-        share, have_moved = 1 - self.momentum, is_recomputing()
+        moved = self.moved((self.mean.value, self.variance.value), (mean, variance))
+        if not is_recomputing():
+            for average, value in zip((self.mean, self.variance), moved, strict=True):
+                average.assign(value)
+            if self.running:
+                self.filled.assign(self._moved_filled())
+        return moved
+
+    def moved(self, averages, batch):
+        """What a batch's moments make of averages, which stay as they are."""
+        share = 1 - self.momentum
         if self.running:
-            filled = self.filled.value if have_moved else self.momentum * self.filled + share
-            share = share / filled
-        averages = []
-        for average, batch in ((self.mean, mean), (self.variance, variance)):
-            if have_moved:  # the gradient is still that of the batch's share
-                averages.append(tf.stop_gradient(average - share * batch) + share * batch)
-            else:
-                averages.append(average + share * (batch - average))
-                average.assign(averages[-1])
-        if self.running and not have_moved:
-            self.filled.assign(filled)
-        return averages
+            share = share / self._moved_filled()
+        if is_recomputing():  # they have moved, and the gradient is still that of the batch's share
+            return [tf.stop_gradient(a - share * b) + share * b for a, b in zip(averages, batch, strict=True)]
+        return [a + share * (b - a) for a, b in zip(averages, batch, strict=True)]
+
+    def _moved_filled(self):
+        return self.filled.value if is_recomputing() else self.momentum * self.filled + 1 - self.momentum
 
     def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "running": self.running}
+        return {**super().get_config(), "momentum": self.momentum, "running": self.running, "copies": self.copies}
+
+
+def _stacked(copies):
+    """The first axis of the weights of a stack of layers; of a single layer none."""
+    return () if copies is None else (copies,)
 
 
 @register
@@ -211,55 +225,98 @@ class BatchNormalization(keras.layers.Layer):
     As Keras's own layer, but from TensorFlow's fused operation where there is one, and otherwise with the moments of
     `Moments`: those of the global batch under a distribution strategy, and in float32 under a mixed policy.
 
+    A stack of norms, with `copies`, is not called itself: `each` gives its norms as functions. A network of many equal
+    layers has as few weights then as if there were one of them, and builds and traces faster.
+
     Args:
       momentum, running: see `Moments`.
       epsilon: added to the variance.
+      copies: how many norms the layer is a stack of, each weight of shape [copies, channels]; None for one.
 
     Example: `BatchNormalization()(images, training=True)`
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-4, running=False, **kwargs):
+    def __init__(self, momentum=0.9, epsilon=1e-4, running=False, copies=None, **kwargs):
         super().__init__(**kwargs)
-        self.moments = Moments(momentum, running, dtype=self.dtype_policy, name="moments")
+        self.moments = Moments(momentum, running, copies, dtype=self.dtype_policy, name="moments")
         self.epsilon = epsilon
+        self.copies = copies
 
     def build(self, input_shape):
         self.moments.build(input_shape)
-        self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros", autocast=False)
+        shape = (*_stacked(self.copies), input_shape[-1])
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
 
     def call(self, x, training=False):
-        learns = self.moments.learns(training)
-        if x.dtype == tf.float64:  # which the fused operation does not have
-            mean, variance = self.moments(x)
-            return tf.nn.batch_normalization(x, mean, variance, self.beta.value, None, self.epsilon)
-        if learns and (self.moments.running or num_replicas() > 1):
-            return _normalized_by(*self.moments(x), x, self.beta.value, self.epsilon)
-        moving = [] if learns else [self.moments.mean.value, self.moments.variance.value]
-        mean, variance = moving or (tf.zeros([0]), tf.zeros([0]))
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=tf.ones(self.beta.shape),
-            offset=self.beta.value,
-            mean=mean,
-            variance=variance,
-            epsilon=self.epsilon,
-            is_training=learns,
-        )
-        if learns:
-            bessel = 1 - x.shape[-1] / tf.cast(tf.size(x), variance.dtype)  # the batch's own variance is without it
-            self.moments.update(mean, variance * bessel)
+        y, batch = self._normalized(training, self.beta.value, self.moments.mean.value, self.moments.variance.value, x)
+        if batch:
+            self._learn(x, *batch)
         return y
+
+    def each(self, training):
+        """The norms of a stack.
+
+        Args:
+          training: as for a call.
+
+        Returns:
+          List of functions x ↦ y, to be called once each, and a function to be called after them: it moves the
+          averages.
+        """
+        inputs, batches = [], []
+
+        def norm(*row):
+            def normalized(x):
+                y, batch = self._normalized(training, *row, x)
+                inputs.append(x)
+                batches.append(batch)
+                return y
+
+            return normalized
+
+        def learn():
+            if self.moments.learns(training):
+                self._learn(inputs[0], *map(tf.stack, zip(*batches, strict=True)))
+
+        weights = self.beta, self.moments.mean, self.moments.variance
+        return [norm(*row) for row in zip(*(tf.unstack(weight.value) for weight in weights), strict=True)], learn
+
+    def _normalized(self, training, beta, mean, variance, x):
+        """x by one norm with these weights, and the moments of the batch, None where it has not used them."""
+        learns = self.moments.learns(training)
+        if learns and not self._is_fused(x):
+            batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
+            used = self.moments.moved((mean, variance), batch) if self.moments.running else batch
+            return _normalized_by(*used, x, beta, self.epsilon), batch
+        if x.dtype == tf.float64:
+            return _normalized_by(mean, variance, x, beta, self.epsilon), None
+        mean, variance = (tf.zeros([0]), tf.zeros([0])) if learns else (mean, variance)
+        options = dict(scale=tf.ones(beta.shape), offset=beta, epsilon=self.epsilon, is_training=learns)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=x, mean=mean, variance=variance, **options)
+        return y, (mean, variance) if learns else None
+
+    def _is_fused(self, x):
+        """Whether the fused operation takes the moments of a batch itself."""
+        return not (x.dtype == tf.float64 or self.moments.running or num_replicas() > 1)
+
+    def _learn(self, x, mean, variance):
+        """Moves the averages towards the moments of a batch of the size of x, of a stack those of each norm's."""
+        if self._is_fused(x):
+            variance *= 1 - x.shape[-1] / tf.cast(tf.size(x), variance.dtype)  # the fused operation has Bessel's
+        self.moments.update(mean, variance)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         moments = {"momentum": self.moments.momentum, "running": self.moments.running}
-        return {**super().get_config(), **moments, "epsilon": self.epsilon}
+        return {**super().get_config(), **moments, "epsilon": self.epsilon, "copies": self.copies}
 
 
 def _normalized_by(mean, variance, x, beta, epsilon):
     """(x − mean) / √(variance + ε) + beta by the fused operation, which by itself takes the moments for constants."""
+    if x.dtype == tf.float64:  # which it does not have
+        return tf.nn.batch_normalization(x, mean, variance, beta, None, epsilon)
 
     @tf.custom_gradient
     def normalized(mean, variance, x, beta):
@@ -280,7 +337,7 @@ def _normalized_by(mean, variance, x, beta, epsilon):
 
         return y, gradients
 
-    return normalized(mean, variance, x, tf.convert_to_tensor(beta))
+    return normalized(*map(tf.convert_to_tensor, (mean, variance, x, beta)))
 
 
 @register
@@ -290,32 +347,39 @@ class WeightNormConv2D(keras.layers.Layer):
     The norm is taken for each output channel over the rest of the kernel. Initialized as in Real NVP's code:
     v ~ U(−σ, σ) with σ = √(2 / input channels), g = σ · √(input channels · kernel_size² / 12), bias 0.
 
+    A stack of convolutions, with `copies`, is not called itself: `each` gives them as functions, as for a stack of
+    `BatchNormalization`s.
+
     Args:
       filters: number of output channels.
       kernel_size: height and width of the kernel.
       use_magnitude: whether there is a g; without one the kernel has norm 1.
       use_bias: whether there is a bias.
       l2: the penalty l2 · Σ g² (without a ½), in nats.
+      copies: how many convolutions the layer is a stack of, each weight with a first axis of them; None for one.
       seed: int or None.
 
     Example: `WeightNormConv2D(64, kernel_size=3)(images)`
     """
 
-    def __init__(self, filters, kernel_size, use_magnitude=True, use_bias=True, l2=0.0, seed=None, **kwargs):
+    def __init__(
+        self, filters, kernel_size, use_magnitude=True, use_bias=True, l2=0.0, copies=None, seed=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_magnitude = use_magnitude
         self.use_bias = use_bias
         self.l2 = l2
+        self.copies = copies
         self.seed = seed
 
     def build(self, input_shape):
-        channels = input_shape[-1]
+        channels, stacked = input_shape[-1], _stacked(self.copies)
         sigma = (2 / channels) ** 0.5
         self.v = self.add_weight(
             name="v",
-            shape=(self.kernel_size, self.kernel_size, channels, self.filters),
+            shape=(*stacked, self.kernel_size, self.kernel_size, channels, self.filters),
             initializer=keras.initializers.RandomUniform(-sigma, sigma, seed=self.seed),
             autocast=False,
         )
@@ -323,19 +387,31 @@ class WeightNormConv2D(keras.layers.Layer):
         if self.use_magnitude:
             self.magnitude = self.add_weight(
                 name="magnitude",
-                shape=(self.filters,),
+                shape=(*stacked, self.filters),
                 initializer=keras.initializers.Constant(sigma * (channels * self.kernel_size**2 / 12) ** 0.5),
                 regularizer=_penalty(self.l2),
                 autocast=False,
             )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+            self.bias = self.add_weight(name="bias", shape=(*stacked, self.filters), initializer="zeros")
 
     def call(self, x):
-        magnitude = tf.ones([self.filters], self.v.dtype) if self.magnitude is None else self.magnitude.value
-        kernel = _normalized(tf.convert_to_tensor(self.v.value), tf.convert_to_tensor(magnitude))
-        y = ops.conv(x, ops.cast(kernel, x.dtype), padding="same")
-        return y if self.bias is None else ops.add(y, self.bias)
+        return _convolved(self._kernel(), self.bias, x)
+
+    def each(self):
+        """The convolutions of a stack: a list of functions x ↦ y."""
+        biases = [None] * self.copies if self.bias is None else tf.unstack(tf.cast(self.bias, self.compute_dtype))
+        rows = zip(tf.unstack(self._kernel()), biases, strict=True)
+        return [functools.partial(_convolved, kernel, bias) for kernel, bias in rows]
+
+    def _kernel(self):
+        """w, of a stack those of all its convolutions at once."""
+        v = tf.convert_to_tensor(self.v.value)
+        if self.magnitude is None:
+            magnitude = tf.ones([*_stacked(self.copies), self.filters], v.dtype)
+        else:
+            magnitude = tf.convert_to_tensor(self.magnitude.value)
+        return tf.cast(_normalized(v, magnitude), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -348,8 +424,14 @@ class WeightNormConv2D(keras.layers.Layer):
             "use_magnitude": self.use_magnitude,
             "use_bias": self.use_bias,
             "l2": self.l2,
+            "copies": self.copies,
             "seed": self.seed,
         }
+
+
+def _convolved(kernel, bias, x):
+    y = ops.conv(x, kernel, padding="same")
+    return y if bias is None else ops.add(y, bias)
 
 
 def _penalty(l2):
@@ -363,13 +445,14 @@ def _l2_penalty(l2, weight):
 
 @tf.custom_gradient  # by hand it takes a third of the operations
 def _normalized(v, magnitude):
-    """w = g · v / ‖v‖; arXiv 1602.07868, equations 2 and 3."""
-    inverse_length = tf.math.rsqrt(tf.reduce_sum(tf.square(v), axis=[0, 1, 2]))
-    scale = inverse_length * magnitude
+    """w = g · v / ‖v‖ over all axes of a kernel but the last; arXiv 1602.07868, equations 2 and 3."""
+    per_channel = dict(axis=[-4, -3, -2], keepdims=True)
+    inverse_length = tf.math.rsqrt(tf.reduce_sum(tf.square(v), **per_channel))
+    scale = inverse_length * tf.reshape(magnitude, inverse_length.shape)
 
     def gradients(w):
-        of_magnitude = inverse_length * tf.reduce_sum(w * v, axis=[0, 1, 2])
-        return scale * (w - inverse_length * of_magnitude * v), of_magnitude
+        of_magnitude = inverse_length * tf.reduce_sum(w * v, **per_channel)
+        return scale * (w - inverse_length * of_magnitude * v), tf.reshape(of_magnitude, magnitude.shape)
 
     return scale * v, gradients
 

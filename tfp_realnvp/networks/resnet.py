@@ -4,28 +4,38 @@ import functools
 import operator
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
 from tfp_realnvp.networks.layers import BatchNormalization, WeightNormConv2D, check_positive, register, spawn_seeds
-from tfp_realnvp.networks.tracing import TracedOnce
 
 
 @register
-class ResidualBlock(TracedOnce, keras.layers.Layer):
-    """h + a chain of (norm, relu, conv) of h: a pre-activation block.
+class ResidualBlocks(keras.layers.Layer):
+    """Pre-activation blocks one after the other, h ← h + a chain of (norm, relu, conv) of h.
+
+    What the blocks have of a weight is one variable, with a first axis of blocks: a flow has tens of them, and the time
+    to its first step is that of its variables and their operations.
 
     Args:
+      num_blocks: number of blocks.
       filters: number of channels, of input and output.
       bottleneck: False: two convolutions of 3×3; True: three, of 1×1, 3×3 and 1×1, all of the same width.
       use_batch_norm: whether there are norms; without them every convolution has a bias.
       running_average: see `ResNet`.
       l2: penalty on the magnitudes, see `WeightNormConv2D`.
       seed: int or None.
+
+    Returns:
+      List of what they are given and what each of them gives.
+
+    Example: `*_, h = ResidualBlocks(num_blocks=4, filters=32)(h)`
     """
 
     def __init__(
         self,
+        num_blocks,
         filters,
         bottleneck=False,
         use_batch_norm=True,
@@ -35,6 +45,7 @@ class ResidualBlock(TracedOnce, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.num_blocks = num_blocks
         self.filters = filters
         self.bottleneck = bottleneck
         self.use_batch_norm = use_batch_norm
@@ -43,32 +54,45 @@ class ResidualBlock(TracedOnce, keras.layers.Layer):
         self.seed = seed
         kernel_sizes = (1, 3, 1) if bottleneck else (3, 3)
         last = len(kernel_sizes) - 1
+        stack = dict(copies=num_blocks, dtype=self.dtype_policy)
         self.norms, self.convs = [], []
         for i, (kernel_size, conv_seed) in enumerate(zip(kernel_sizes, spawn_seeds(seed, last + 1), strict=True)):
-            self.norms.append(_norm(f"norm_{i}", use_batch_norm, running_average, self.dtype_policy))
+            if use_batch_norm:
+                self.norms.append(_norm(running_average, name=f"norm_{i}", **stack))
             options = dict(l2=l2) if i == last else dict(use_magnitude=False, use_bias=not use_batch_norm)
-            self.convs.append(
-                WeightNormConv2D(
-                    filters, kernel_size, seed=conv_seed, name=f"conv_{i}", dtype=self.dtype_policy, **options
-                )
-            )
+            conv = WeightNormConv2D(filters, kernel_size, seed=conv_seed, name=f"conv_{i}", **stack, **options)
+            self.convs.append(conv)
 
     def build(self, input_shape):
         for layer in (*self.norms, *self.convs):
             layer.build(input_shape)
 
-    def call(self, h):
-        residual = h
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            residual = conv(ops.relu(norm(residual)))
-        return h + residual
+    def call(self, h, training=False):
+        norms, ends = self._each_norm(training)
+        convs = [conv.each() for conv in self.convs]
+        hidden = [h]
+        for norms_of_block, convs_of_block in zip(zip(*norms, strict=True), zip(*convs, strict=True), strict=True):
+            residual = hidden[-1]
+            for norm, conv in zip(norms_of_block, convs_of_block, strict=True):
+                residual = conv(ops.relu(norm(residual)))
+            hidden.append(hidden[-1] + residual)
+        for learn in ends:
+            learn()
+        return hidden
+
+    def _each_norm(self, training):
+        """For each place in a block the norms of all blocks, and what to call behind them."""
+        if not self.use_batch_norm:
+            return [[tf.identity] * self.num_blocks for _ in self.convs], []
+        return zip(*(norm.each(training) for norm in self.norms), strict=True)
 
     def compute_output_shape(self, input_shape):
-        return input_shape
+        return [input_shape] * (self.num_blocks + 1)
 
     def get_config(self):
         return {
             **super().get_config(),
+            "num_blocks": self.num_blocks,
             "filters": self.filters,
             "bottleneck": self.bottleneck,
             "use_batch_norm": self.use_batch_norm,
@@ -98,7 +122,7 @@ class ResNet(keras.layers.Layer):
       checkerboard: the value, 0 or 1, of the coupling's mask at the top-left pixel, for a checkerboard coupling; the
         mask is then one more input channel. None for a channel coupling.
       skip: whether there are skips; without them the output is that of the last block.
-      bottleneck: see `ResidualBlock`.
+      bottleneck: see `ResidualBlocks`.
       use_batch_norm: whether there are norms; without them nothing is doubled either, as in the authors' code.
       running_average: ρ to normalize by running averages in training as well (see `Moments`), None for the batch's.
       l2: penalty on the magnitudes, see `WeightNormConv2D`.
@@ -138,28 +162,39 @@ class ResNet(keras.layers.Layer):
         self.running_average = running_average
         self.l2 = l2
         self.seed = seed
-        seeds = iter(spawn_seeds(seed, 3 + 2 * num_blocks))
+        seeds = iter(spawn_seeds(seed, 4))
         policy = self.dtype_policy
-        norm = dict(use_batch_norm=use_batch_norm, running_average=running_average)
 
         def conv(filters, name, kernel_size=1, **options):
             return WeightNormConv2D(filters, kernel_size, seed=next(seeds), name=name, dtype=policy, **options)
 
-        self.norm_in = _norm("norm_in", dtype=policy, **norm)
+        def norm(name):
+            if use_batch_norm:
+                return _norm(running_average, name=name, dtype=policy)
+            return keras.layers.Identity(name=name, dtype=policy.name)  # with a policy itself it would have no config
+
+        self.norm_in = norm("norm_in")
         self.conv_in = conv(filters, "conv_in", kernel_size=3, use_magnitude=False)
-        self.skips = [conv(filters, f"skip_{i}", l2=l2) for i in range(num_blocks + 1)] if skip else []
-        self.blocks = [
-            ResidualBlock(filters, bottleneck, l2=l2, seed=next(seeds), name=f"block_{i}", dtype=policy, **norm)
-            for i in range(num_blocks)
-        ]
-        self.norm_out = _norm("norm_out", dtype=policy, **norm)
+        self.skips = conv(filters, "skips", l2=l2, copies=num_blocks + 1) if skip else None
+        self.blocks = ResidualBlocks(
+            num_blocks,
+            filters,
+            bottleneck,
+            use_batch_norm,
+            running_average,
+            l2,
+            next(seeds),
+            name="blocks",
+            dtype=policy,
+        )
+        self.norm_out = norm("norm_out")
         self.conv_out = conv(out_channels, "conv_out", l2=l2)
 
     def build(self, input_shape):
         *spatial, channels = input_shape
         self.norm_in.build(input_shape)
         self.conv_in.build((*spatial, 2 * channels + (self.checkerboard is not None)))
-        for layer in (*self.skips, *self.blocks, self.norm_out, self.conv_out):
+        for layer in (*([self.skips] if self.skip else []), self.blocks, self.norm_out, self.conv_out):
             layer.build((*spatial, self.filters))
 
     def call(self, x):
@@ -173,12 +208,10 @@ class ResNet(keras.layers.Layer):
             mask = ops.cast(checkerboard_mask(shape[1], shape[2], self.checkerboard), h.dtype)
             mask = ops.broadcast_to(mask, (*shape[:3], 1))
             h = ops.relu(ops.concatenate([h, -h, mask], axis=-1))
-        hidden = [self.conv_in(h)]
-        for block in self.blocks:
-            hidden.append(block(hidden[-1]))
+        hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
         if self.skip:
-            out = functools.reduce(operator.add, (conv(h) for conv, h in zip(self.skips, hidden, strict=True)))
+            out = functools.reduce(operator.add, (conv(h) for conv, h in zip(self.skips.each(), hidden, strict=True)))
         return self.conv_out(ops.relu(self.norm_out(out)))
 
     def compute_output_shape(self, input_shape):
@@ -200,9 +233,7 @@ class ResNet(keras.layers.Layer):
         }
 
 
-def _norm(name, use_batch_norm, running_average, dtype):
-    if not use_batch_norm:
-        return keras.layers.Identity(name=name, dtype=dtype.name)  # with a policy itself it would have no config
+def _norm(running_average, **options):
     if running_average is None:
-        return BatchNormalization(name=name, dtype=dtype)
-    return BatchNormalization(running_average, running=True, name=name, dtype=dtype)
+        return BatchNormalization(**options)
+    return BatchNormalization(running_average, running=True, **options)
