@@ -1,5 +1,7 @@
 """Rematerialized networks: the plain ones' values, gradients and moving averages, without their activations."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from tests import laws
 from tfp_realnvp.networks import Rematerialized, ResNet
+from tfp_realnvp.networks.rematerialization import recomputed
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -84,6 +87,31 @@ def test_its_activations_are_not_kept():
 
         step.get_concrete_function()
     assert kept[0] > 10 and kept[1] <= 1
+
+
+def test_what_is_recomputed_keeps_its_arguments_alone_and_waits_for_the_gradient():
+    x, kernel = (tf.random.stateless_normal(shape, [0, 1], dtype=tf.float64) for shape in ([4, 8, 8, 2], [3, 3, 2, 2]))
+    function = lambda x, kernel: tf.nn.conv2d(tf.nn.relu(tf.sin(x)), kernel, 1, "SAME")
+
+    def learn(function, kept, x, kernel):
+        graph = tf.compat.v1.get_default_graph()
+        with tf.GradientTape() as tape:
+            tape.watch((x, kernel))
+            y = function(x, kernel)
+        forward = set(graph.get_operations())
+        gradients = tape.gradient(y, (x, kernel), y)
+        backward = set(graph.get_operations()) - forward
+        kept += [tensor.op.type for operation in backward for tensor in operation.inputs if tensor.op in forward]
+        again = [operation for operation in backward if operation.type == "Sin"]
+        assert all(operation.inputs[0].op.control_inputs for operation in again)
+        return y, *gradients
+
+    found, kept = [], ([], [])
+    for each, of_each in zip((function, recomputed(function)), kept, strict=True):
+        found.append(tf.function(functools.partial(learn, each, of_each), autograph=False)(x, kernel))
+    assert "Relu" in kept[0] and not {"Relu", "Sin"} & set(kept[1])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_the_distribution_finds_the_network():

@@ -105,10 +105,13 @@ def test_without_norm_nothing_is_doubled():
     mask = np.indices((6, 6)).sum(0)[None, ..., None] % 2 == 0
     h = np.concatenate([X, -X, np.broadcast_to(mask, (*X.shape[:3], 1))], axis=-1)
     h = network.conv_in(np.maximum(h, 0).astype(np.float32))
-    (first,), (second,) = (conv.each() for conv in network.blocks.convs)
-    g = h + second(tf.nn.relu(first(tf.nn.relu(h))))
-    before, behind = network.skips.each()
-    expected = network.conv_out(tf.nn.relu(before(h) + behind(g)))
+    residual = h
+    for conv in network.blocks.convs:
+        (row,) = conv.rows()
+        residual = conv.convolve(tf.nn.relu(residual), row)
+    before, behind = network.skips.rows()
+    skip = network.skips.convolve(h, before) + network.skips.convolve(h + residual, behind)
+    expected = network.conv_out(tf.nn.relu(skip))
     np.testing.assert_allclose(network(X), expected, rtol=1e-4, atol=1e-5)
 
 

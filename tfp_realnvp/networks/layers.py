@@ -225,8 +225,8 @@ class BatchNormalization(keras.layers.Layer):
     As Keras's own layer, but from TensorFlow's fused operation where there is one, and otherwise with the moments of
     `Moments`: those of the global batch under a distribution strategy, and in float32 under a mixed policy.
 
-    A stack of norms, with `copies`, is not called itself: `each` gives its norms as functions. A network of many equal
-    layers has as few weights then as if there were one of them, and builds and traces faster.
+    A stack of norms, with `copies`, is not called itself: a network of many equal layers goes through its `rows`, and
+    has as few weights as if there were one of them, so that it builds and traces faster.
 
     Args:
       momentum, running: see `Moments`.
@@ -248,62 +248,41 @@ class BatchNormalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
 
     def call(self, x, training=False):
-        y, batch = self._normalized(training, self.beta.value, self.moments.mean.value, self.moments.variance.value, x)
-        if batch:
-            self._learn(x, *batch)
+        y, batch = self.normalize(x, (self.beta.value, self.moments.mean.value, self.moments.variance.value), training)
+        self.learn(x, *batch)
         return y
 
-    def each(self, training):
-        """The norms of a stack.
-
-        Args:
-          training: as for a call.
-
-        Returns:
-          List of functions x ↦ y, to be called once each, and a function to be called after them: it moves the
-          averages.
-        """
-        inputs, batches = [], []
-
-        def norm(*row):
-            def normalized(x):
-                y, batch = self._normalized(training, *row, x)
-                inputs.append(x)
-                batches.append(batch)
-                return y
-
-            return normalized
-
-        def learn():
-            if self.moments.learns(training):
-                self._learn(inputs[0], *map(tf.stack, zip(*batches, strict=True)))
-
+    def rows(self):
+        """Of a stack the weights of each norm, as `normalize` takes them: a list of tuples of tensors."""
         weights = self.beta, self.moments.mean, self.moments.variance
-        return [norm(*row) for row in zip(*(tf.unstack(weight.value) for weight in weights), strict=True)], learn
+        return list(zip(*(tf.unstack(weight.value) for weight in weights), strict=True))
 
-    def _normalized(self, training, beta, mean, variance, x):
-        """x by one norm with these weights, and the moments of the batch, None where it has not used them."""
+    def normalize(self, x, weights, training):
+        """The norm with these weights: y, and what `learn` takes of the batch, nothing where it is not used."""
+        beta, mean, variance = weights
         learns = self.moments.learns(training)
         if learns and not self._is_fused(x):
             batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
             used = self.moments.moved((mean, variance), batch) if self.moments.running else batch
             return _normalized_by(*used, x, beta, self.epsilon), batch
         if x.dtype == tf.float64:
-            return _normalized_by(mean, variance, x, beta, self.epsilon), None
+            return _normalized_by(mean, variance, x, beta, self.epsilon), ()
         mean, variance = (tf.zeros([0]), tf.zeros([0])) if learns else (mean, variance)
         options = dict(scale=tf.ones(beta.shape), offset=beta, epsilon=self.epsilon, is_training=learns)
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=x, mean=mean, variance=variance, **options)
-        return y, (mean, variance) if learns else None
+        return y, (mean, variance) if learns else ()
+
+    def learn(self, x, *batch):
+        """Moves the averages towards the moments of a batch of the size of x, of a stack those of all its norms."""
+        if batch:
+            mean, variance = batch
+            if self._is_fused(x):  # its variance is Bessel's
+                variance *= 1 - x.shape[-1] / tf.cast(tf.size(x), variance.dtype)
+            self.moments.update(mean, variance)
 
     def _is_fused(self, x):
         """Whether the fused operation takes the moments of a batch itself."""
         return not (x.dtype == tf.float64 or self.moments.running or num_replicas() > 1)
-
-    def _learn(self, x, mean, variance):
-        """Moves the averages towards the moments of a batch of the size of x, of a stack those of each norm's."""
-        if self._is_fused(x):
-            variance *= 1 - x.shape[-1] / tf.cast(tf.size(x), variance.dtype)  # the fused operation has Bessel's
-        self.moments.update(mean, variance)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -347,8 +326,7 @@ class WeightNormConv2D(keras.layers.Layer):
     The norm is taken for each output channel over the rest of the kernel. Initialized as in Real NVP's code:
     v ~ U(−σ, σ) with σ = √(2 / input channels), g = σ · √(input channels · kernel_size² / 12), bias 0.
 
-    A stack of convolutions, with `copies`, is not called itself: `each` gives them as functions, as for a stack of
-    `BatchNormalization`s.
+    A stack of convolutions, with `copies`, is not called itself, as for `BatchNormalization`.
 
     Args:
       filters: number of output channels.
@@ -396,13 +374,18 @@ class WeightNormConv2D(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(*stacked, self.filters), initializer="zeros")
 
     def call(self, x):
-        return _convolved(self._kernel(), self.bias, x)
+        return self.convolve(x, (self._kernel(),) if self.bias is None else (self._kernel(), self.bias))
 
-    def each(self):
-        """The convolutions of a stack: a list of functions x ↦ y."""
-        biases = [None] * self.copies if self.bias is None else tf.unstack(tf.cast(self.bias, self.compute_dtype))
-        rows = zip(tf.unstack(self._kernel()), biases, strict=True)
-        return [functools.partial(_convolved, kernel, bias) for kernel, bias in rows]
+    def rows(self):
+        """Of a stack the weights of each convolution, as `convolve` takes them: a list of tuples of tensors."""
+        biases = [] if self.bias is None else [tf.unstack(tf.cast(self.bias, self.compute_dtype))]
+        return list(zip(tf.unstack(self._kernel()), *biases, strict=True))
+
+    def convolve(self, x, weights):
+        """The convolution with these weights, the normalized kernel and, if there is one, the bias."""
+        kernel, *bias = weights
+        y = ops.conv(x, kernel, padding="same")
+        return ops.add(y, *bias) if bias else y
 
     def _kernel(self):
         """w, of a stack those of all its convolutions at once."""
@@ -427,11 +410,6 @@ class WeightNormConv2D(keras.layers.Layer):
             "copies": self.copies,
             "seed": self.seed,
         }
-
-
-def _convolved(kernel, bias, x):
-    y = ops.conv(x, kernel, padding="same")
-    return y if bias is None else ops.add(y, bias)
 
 
 def _penalty(l2):

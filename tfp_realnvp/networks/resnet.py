@@ -8,7 +8,15 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
-from tfp_realnvp.networks.layers import BatchNormalization, WeightNormConv2D, check_positive, register, spawn_seeds
+from tfp_realnvp.networks.layers import (
+    BatchNormalization,
+    WeightNormConv2D,
+    check_positive,
+    is_recomputing,
+    register,
+    spawn_seeds,
+)
+from tfp_realnvp.networks.rematerialization import recomputed
 
 
 @register
@@ -68,23 +76,31 @@ class ResidualBlocks(keras.layers.Layer):
             layer.build(input_shape)
 
     def call(self, h, training=False):
-        norms, ends = self._each_norm(training)
-        convs = [conv.each() for conv in self.convs]
-        hidden = [h]
-        for norms_of_block, convs_of_block in zip(zip(*norms, strict=True), zip(*convs, strict=True), strict=True):
+        norms = [norm.rows() for norm in self.norms] or [[()] * self.num_blocks for _ in self.convs]
+        convs = [conv.rows() for conv in self.convs]
+        hidden, batches = [h], [[] for _ in self.convs]
+        for of_norms, of_convs in zip(zip(*norms, strict=True), zip(*convs, strict=True), strict=True):
             residual = hidden[-1]
-            for norm, conv in zip(norms_of_block, convs_of_block, strict=True):
-                residual = conv(ops.relu(norm(residual)))
+            for i, weights in enumerate(zip(of_norms, of_convs, strict=True)):
+                residual, batch = self._layer(i, residual, *weights, training)
+                batches[i].append(batch)
             hidden.append(hidden[-1] + residual)
-        for learn in ends:
-            learn()
+        for norm, of_blocks in zip(self.norms, batches, strict=False):
+            norm.learn(h, *map(tf.stack, zip(*of_blocks, strict=True)))
         return hidden
 
-    def _each_norm(self, training):
-        """For each place in a block the norms of all blocks, and what to call behind them."""
-        if not self.use_batch_norm:
-            return [[tf.identity] * self.num_blocks for _ in self.convs], []
-        return zip(*(norm.each(training) for norm in self.norms), strict=True)
+    def _layer(self, i, x, of_norm, of_conv, training):
+        """The norm, relu and convolution at place i of a block, and the moments of the batch for the norm to learn."""
+
+        def layer(x, *weights):
+            y, batch = x, ()
+            if self.norms:
+                y, batch = self.norms[i].normalize(x, weights[: len(of_norm)], training)
+            return self.convs[i].convolve(ops.relu(y), weights[len(of_norm) :]), batch
+
+        if is_recomputing():  # for the gradient, which needs but x: not what is between it and the convolution
+            return recomputed(lambda *arguments: layer(*arguments)[0])(x, *of_norm, *of_conv), ()
+        return layer(x, *of_norm, *of_conv)
 
     def compute_output_shape(self, input_shape):
         return [input_shape] * (self.num_blocks + 1)
@@ -211,7 +227,7 @@ class ResNet(keras.layers.Layer):
         hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
         if self.skip:
-            out = functools.reduce(operator.add, (conv(h) for conv, h in zip(self.skips.each(), hidden, strict=True)))
+            out = functools.reduce(operator.add, map(self.skips.convolve, hidden, self.skips.rows()))
         return self.conv_out(ops.relu(self.norm_out(out)))
 
     def compute_output_shape(self, input_shape):
