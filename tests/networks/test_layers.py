@@ -89,6 +89,20 @@ def test_a_batch_norm_of_running_averages_is_its_formula():
     np.testing.assert_allclose(norm(X), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "stack",
+    [
+        networks.Moments(copies=2),
+        networks.BatchNormalization(copies=2),
+        networks.WeightNormConv2D(3, 1, copies=2),
+    ],
+    ids=lambda stack: type(stack).__name__,
+)
+def test_a_stack_is_not_called_itself(stack):
+    with pytest.raises(ValueError, match="copies must be None for a layer that is called; got 2"):
+        stack(X)
+
+
 @pytest.mark.parametrize("momentum", [-0.1, 1.0])
 def test_a_wrong_momentum_is_refused(momentum):
     with pytest.raises(ValueError, match=rf"momentum must be in \[0, 1\); got {momentum}"):

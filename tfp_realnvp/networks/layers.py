@@ -108,6 +108,7 @@ class Moments(keras.layers.Layer):
             self.filled = self.add_weight(name="filled", shape=(), initializer="zeros", **options)
 
     def call(self, x, training=False):
+        _check_single(self.copies)
         if not self.learns(training):
             return tf.identity(self.mean.value), tf.identity(self.variance.value)
         batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
@@ -141,7 +142,7 @@ class Moments(keras.layers.Layer):
         return [a + share * (b - a) for a, b in zip(averages, batch, strict=True)]
 
     def _moved_filled(self):
-        return self.filled.value if is_recomputing() else self.momentum * self.filled + 1 - self.momentum
+        return self.filled.value if is_recomputing() else self.momentum * self.filled + (1 - self.momentum)
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum, "running": self.running, "copies": self.copies}
@@ -150,6 +151,14 @@ class Moments(keras.layers.Layer):
 def _stacked(copies):
     """The first axis of the weights of a stack of layers; of a single layer none."""
     return () if copies is None else (copies,)
+
+
+def _check_single(copies):
+    """Raises a ValueError for a stack that is called as if it were one layer."""
+    if copies is not None:
+        raise ValueError(
+            f"copies must be None for a layer that is called; got {copies}. A stack goes through its rows()"
+        )
 
 
 @register
@@ -248,6 +257,7 @@ class BatchNormalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
 
     def call(self, x, training=False):
+        _check_single(self.copies)
         y, batch = self.normalize(x, (self.beta.value, self.moments.mean.value, self.moments.variance.value), training)
         self.learn(x, *batch)
         return y
@@ -374,6 +384,7 @@ class WeightNormConv2D(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(*stacked, self.filters), initializer="zeros")
 
     def call(self, x):
+        _check_single(self.copies)
         return self.convolve(x, (self._kernel(),) if self.bias is None else (self._kernel(), self.bias))
 
     def rows(self):
