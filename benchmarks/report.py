@@ -43,6 +43,12 @@ def over(ours, other, **target):
     return Ratio(name, times * other.flops / ours.flops, of_times=times, **target)
 
 
+def over_in_rate(contestant, other, **target):
+    """The ratio of two `timing.Measurement`s' FLOP/s."""
+    name = f"FLOP/s: {contestant.method} of {contestant.contestant} / {other.method} {other.contestant}"
+    return Ratio(name, contestant.flops_per_second / other.flops_per_second, **target)
+
+
 def write(folder, header, parts):
     """Writes results.json and table.md.
 

@@ -4,6 +4,7 @@ from benchmarks import report, timing
 from benchmarks.peers import (
     BARE,
     BARE_OF_OURS,
+    LIMIT_OF_PRECISION,
     MATRIX_PRODUCT,
     NFLOWS_BFLOAT16,
     OF_PRECISION,
@@ -27,21 +28,18 @@ def flows(run):
 
 
 def training(run):
-    """Training step of config A: over the peers', the matrix product's FLOP/s, the networks alone."""
-    contestants = [(name, "train_step") for name in (*flows(run), BARE, BARE_OF_OURS)]
+    """Training step of config A: over the peers', the matrix product's FLOP/s, the networks and convolutions alone."""
+    limits = [LIMIT_OF_PRECISION[precision] for precision in run.precisions]
+    contestants = [(name, "train_step") for name in (*flows(run), BARE, BARE_OF_OURS, *limits)]
     products = [(MATRIX_PRODUCT, precision) for precision in run.precisions]
     measured = timing.measured(run.pool, [*contestants, *products], run.repetitions)
-    ratios = over_peers(measured, "train_step")
+    ratios, fastest = over_peers(measured, "train_step"), fastest_peers(measured, "train_step")[0]
     for precision in run.precisions:
-        name = OF_PRECISION[precision]
-        step, product = measured[name, "train_step"], measured[MATRIX_PRODUCT, precision]
-        ratios.append(
-            report.Ratio(
-                f"FLOP/s: train_step of {name} / {precision} matrix product",
-                step.flops_per_second / product.flops_per_second,
-                at_least=OF_MATRIX_PRODUCT[precision],
-            )
-        )
+        step, limit = (measured[of[precision], "train_step"] for of in (OF_PRECISION, LIMIT_OF_PRECISION))
+        product = measured[MATRIX_PRODUCT, precision]
+        ratios.append(report.over_in_rate(step, product, at_least=OF_MATRIX_PRODUCT[precision]))
+        # What TensorFlow's convolutions leave to any flow.
+        ratios += [report.over_in_rate(limit, product), report.over(limit, fastest), report.over(step, limit)]
     ours = measured[OURS, "train_step"]
     for bare in (BARE, BARE_OF_OURS):
         ratios.append(report.over(ours, measured[bare, "train_step"], at_most=OF_BARE_NETWORKS))
@@ -58,7 +56,7 @@ def throughput(run):
 
 def over_peers(measured, method):
     """Ours over each peer at equal FLOPs, the fastest first, which the target is for."""
-    fastest, *others = sorted((measured[name, method] for name in PEERS), key=lambda peer: -peer.flops_per_second)
+    fastest, *others = fastest_peers(measured, method)
     ratios = []
     for name, target in OF_FASTEST_PEER.items():
         if ours := measured.get((name, method)):
@@ -68,3 +66,8 @@ def over_peers(measured, method):
         ratios.append(report.over(measured[OURS_BFLOAT16, method], measured[NFLOWS_BFLOAT16, method]))
     ratios.append(report.over(measured[OUR_VECTORS, method], measured[TFP_VECTORS, method]))
     return ratios
+
+
+def fastest_peers(measured, method):
+    """The peers' measurements, the fastest at equal FLOPs first."""
+    return sorted((measured[name, method] for name in PEERS), key=lambda peer: -peer.flops_per_second)

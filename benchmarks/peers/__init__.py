@@ -58,8 +58,10 @@ def _silent():
 
 
 OURS, OURS_BFLOAT16 = "ours", "ours, bfloat16"
-OF_PRECISION = {"float32": OURS, "bfloat16": OURS_BFLOAT16}
 BARE, BARE_OF_OURS = "bare networks, stock Keras", "bare networks, our layers"
+CONVOLUTIONS, CONVOLUTIONS_BFLOAT16 = "convolutions alone", "convolutions alone, bfloat16"
+OF_PRECISION = {"float32": OURS, "bfloat16": OURS_BFLOAT16}
+LIMIT_OF_PRECISION = {"float32": CONVOLUTIONS, "bfloat16": CONVOLUTIONS_BFLOAT16}
 NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
 NFLOWS_BFLOAT16 = "nflows, autocast to bfloat16"
 OUR_VECTORS, TFP_VECTORS = "ours, vectors", "TFP's RealNVP, vectors"
@@ -71,6 +73,8 @@ CONTESTANTS = {
     OURS_BFLOAT16: Maker("peers.ours:real_nvp", dict(dtype="mixed_bfloat16")),
     BARE: Maker("peers.bare:stock"),
     BARE_OF_OURS: Maker("peers.bare:of_ours"),
+    CONVOLUTIONS: Maker("peers.bare:Convolutions", dict(dtype="float32")),
+    CONVOLUTIONS_BFLOAT16: Maker("peers.bare:Convolutions", dict(dtype="bfloat16")),
     NFLOWS: Maker("peers.nflows_peer:real_nvp"),
     NFLOWS_BFLOAT16: Maker("peers.nflows_peer:real_nvp", dict(autocast=True)),
     NORMFLOWS: Maker("peers.normflows_peer:real_nvp"),

@@ -1,4 +1,4 @@
-"""The networks of config A without a flow around them: what a flow costs is what its step takes beyond theirs."""
+"""Config A without a flow: its networks, beyond which a flow's step takes time, and their convolutions, its limit."""
 
 import keras
 import numpy as np
@@ -93,3 +93,55 @@ class Bare:
     def flops(self, method):
         step = tf.function(lambda *data: getattr(self.model, method)(data), autograph=False)
         return flops.of_graph(step, tf.constant(self.images), tf.constant(self.targets))
+
+
+class Convolutions:
+    """The convolutions of a training step alone: of every network forward, and the gradients of inputs and kernels.
+
+    No norms, no activations, no flow, no optimizer: less than this no step with these convolutions takes.
+
+    Args:
+      dtype: name of their type.
+    """
+
+    def __init__(self, dtype):
+        shapes = [self._shapes(*coupling) for coupling in COUPLINGS]
+        normal = lambda shape: tf.cast(tf.random.stateless_normal(shape, [0, len(shape)], stddev=0.05), dtype)
+        self._networks = [(normal(image), [normal(kernel) for kernel in kernels]) for image, kernels in shapes]
+        self._step = tf.function(self._gradients)
+
+    def _shapes(self, side, channels, filters, is_checkerboard):
+        """Of the input, and of the kernels: the first, then a skip, then of each block two and a skip; the last."""
+        skip, block = (1, 1, filters, filters), (3, 3, filters, filters)
+        kernels = [(3, 3, 2 * channels + is_checkerboard, filters), skip]
+        kernels += [block, block, skip] * CONFIG_A["num_blocks"]
+        image = (TRAINING_BATCH["images"], side, side, 2 * channels + is_checkerboard)
+        return image, [*kernels, (1, 1, filters, 2 * channels)]
+
+    def _gradients(self, networks):
+        convolution = lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME")
+        gradients = []
+        for x, kernels in networks:
+            with tf.GradientTape() as tape:
+                tape.watch((x, kernels))
+                first, skip, *blocks, last = kernels
+                h = convolution(x, first)
+                outputs = [convolution(h, skip)]
+                for one, other, skip in zip(*[iter(blocks)] * 3, strict=True):
+                    h = convolution(convolution(h, one), other)
+                    outputs.append(convolution(h, skip))
+                outputs.append(convolution(outputs[-1], last))
+            # What the outputs' gradients are does not matter: the outputs themselves, which are there.
+            gradients.append(tape.gradient(outputs, [x, *kernels], outputs))
+        return gradients
+
+    def train_step(self):
+        self._step(self._networks)
+
+    def size(self, method):
+        del method
+        return TRAINING_BATCH["images"]
+
+    def flops(self, method):
+        del method
+        return flops.of_graph(self._step, self._networks)
