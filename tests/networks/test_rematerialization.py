@@ -1,6 +1,6 @@
 """Rematerialized networks: the plain ones' values, gradients and moving averages, without their activations."""
 
-import functools
+import contextlib
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests import laws
-from tfp_realnvp.networks import Rematerialized, ResNet
-from tfp_realnvp.networks.rematerialization import recomputed
+from tfp_realnvp.networks import Rematerialized, ResidualBlocks, ResNet
+from tfp_realnvp.networks.layers import recomputing
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -89,29 +89,48 @@ def test_its_activations_are_not_kept():
     assert kept[0] > 10 and kept[1] <= 1
 
 
-def test_what_is_recomputed_keeps_its_arguments_alone_and_waits_for_the_gradient():
-    x, kernel = (tf.random.stateless_normal(shape, [0, 1], dtype=tf.float64) for shape in ([4, 8, 8, 2], [3, 3, 2, 2]))
-    function = lambda x, kernel: tf.nn.conv2d(tf.nn.relu(tf.sin(x)), kernel, 1, "SAME")
+def learn(blocks, x):
+    """What the gradients take of the forward pass; the output, the gradients and the averages."""
+    kept = []
 
-    def learn(function, kept, x, kernel):
+    @tf.function(autograph=False)
+    def step(x):
         graph = tf.compat.v1.get_default_graph()
         with tf.GradientTape() as tape:
-            tape.watch((x, kernel))
-            y = function(x, kernel)
+            tape.watch(x)
+            y = blocks(x, training=True)[-1]
+            loss = tf.reduce_sum(y**2)
         forward = set(graph.get_operations())
-        gradients = tape.gradient(y, (x, kernel), y)
+        gradients = tape.gradient(loss, [x, *blocks.trainable_variables])
         backward = set(graph.get_operations()) - forward
-        kept += [tensor.op.type for operation in backward for tensor in operation.inputs if tensor.op in forward]
-        again = [operation for operation in backward if operation.type == "Sin"]
-        assert all(operation.inputs[0].op.control_inputs for operation in again)
-        return y, *gradients
+        kept.extend(tensor.op.type for operation in backward for tensor in operation.inputs if tensor.op in forward)
+        again = [operation for operation in backward if operation.type == "FusedBatchNormV3"]
+        assert all(operation.inputs[0].op.control_inputs for operation in again)  # waits for the gradient
+        return y, *gradients, *[tf.identity(weight) for weight in blocks.non_trainable_variables]
 
-    found, kept = [], ([], [])
-    for each, of_each in zip((function, recomputed(function)), kept, strict=True):
-        found.append(tf.function(functools.partial(learn, each, of_each), autograph=False)(x, kernel))
-    assert "Relu" in kept[0] and not {"Relu", "Sin"} & set(kept[1])
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12)
+    answers = step(x)
+    return kept, answers
+
+
+@pytest.mark.parametrize("options", [{}, dict(bottleneck=True), dict(use_batch_norm=False)], ids=str)
+def test_computed_again_a_layer_keeps_its_input_alone(options):
+    blocks = ResidualBlocks(2, 3, seed=0, **options)
+    blocks.build((None, 4, 4, 3))
+    laws.randomize_weights(blocks.weights)
+    initial, x = blocks.get_weights(), tf.random.stateless_normal([5, 4, 4, 3], [0, 1])
+    kept, found = [], []
+    for scope in (contextlib.nullcontext, recomputing):
+        blocks.set_weights(initial)
+        with scope():
+            of_scope, answers = learn(blocks, x)
+        kept.append(of_scope)
+        found.append(answers)
+    assert "Relu" in kept[0] and ("Relu" in kept[1]) == (not blocks.use_batch_norm)
+    number = 1 + 1 + len(blocks.trainable_variables)
+    for one, other in zip(*(answers[:number] for answers in found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    for average, before in zip(found[1][number:], blocks.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(average, before)  # they have moved in the first pass
 
 
 def test_the_distribution_finds_the_network():

@@ -270,29 +270,61 @@ class BatchNormalization(keras.layers.Layer):
     def normalize(self, x, weights, training):
         """The norm with these weights: y, and what `learn` takes of the batch, nothing where it is not used."""
         beta, mean, variance = weights
-        learns = self.moments.learns(training)
-        if learns and not self._is_fused(x):
+        if self.is_fused(x, training):
+            y, batch, _ = _fused(x, beta, self.epsilon)
+            return y, batch
+        if self.moments.learns(training):
             batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
             used = self.moments.moved((mean, variance), batch) if self.moments.running else batch
             return _normalized_by(*used, x, beta, self.epsilon), batch
         if x.dtype == tf.float64:
             return _normalized_by(mean, variance, x, beta, self.epsilon), ()
-        mean, variance = (tf.zeros([0]), tf.zeros([0])) if learns else (mean, variance)
-        options = dict(scale=tf.ones(beta.shape), offset=beta, epsilon=self.epsilon, is_training=learns)
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=x, mean=mean, variance=variance, **options)
-        return y, (mean, variance) if learns else ()
+        y, *_ = _fused(x, beta, self.epsilon, mean, variance)
+        return y, ()
 
     def learn(self, x, *batch):
         """Moves the averages towards the moments of a batch of the size of x, of a stack those of all its norms."""
         if batch:
             mean, variance = batch
-            if self._is_fused(x):  # its variance is Bessel's
-                variance *= 1 - x.shape[-1] / tf.cast(tf.size(x), variance.dtype)
+            if self.is_fused(x, True):
+                variance *= _of_the_batch_itself(x)
             self.moments.update(mean, variance)
 
-    def _is_fused(self, x):
+    def is_fused(self, x, training):
         """Whether the fused operation takes the moments of a batch itself."""
-        return not (x.dtype == tf.float64 or self.moments.running or num_replicas() > 1)
+        is_plain = not (x.dtype == tf.float64 or self.moments.running or num_replicas() > 1)
+        return self.moments.learns(training) and is_plain
+
+    def relu_into(self, function, x, weights, more_weights):
+        """`function(relu(norm(x)), *more_weights)` in training, which makes all but x again for its gradient.
+
+        Args:
+          function: of tensors, to a tensor.
+          x: tensor that `is_fused`.
+          weights: as for `normalize`.
+          more_weights: tuple of tensors.
+        """
+        beta, *_ = weights
+
+        @tf.custom_gradient
+        def layer(x, beta, *more_weights):
+            y, (mean, variance), kept = _fused(x, beta, self.epsilon)
+
+            def gradients(of_z):
+                # Not before of_z is there, or it would be kept until then.
+                with tf.control_dependencies([of_z]):
+                    y, *_ = _fused(tf.identity(x), beta, self.epsilon, mean, variance * _of_the_batch_itself(x))
+                with tf.GradientTape() as tape:
+                    arguments = tf.nn.relu(y), *more_weights
+                    tape.watch(arguments)
+                    z = function(*arguments)
+                of_relu, *of_more = tape.gradient(z, arguments, of_z)
+                of_y = tf.raw_ops.ReluGrad(gradients=of_relu, features=arguments[0])
+                return *_fused_gradients(of_y, x, beta, self.epsilon, kept), *of_more
+
+            return function(tf.nn.relu(y), *more_weights), gradients
+
+        return layer(x, beta, *more_weights)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -300,6 +332,31 @@ class BatchNormalization(keras.layers.Layer):
     def get_config(self):
         moments = {"momentum": self.moments.momentum, "running": self.moments.running}
         return {**super().get_config(), **moments, "epsilon": self.epsilon, "copies": self.copies}
+
+
+def _fused(x, beta, epsilon, *moments):
+    """Batch norm by TensorFlow's operation, with the batch's moments if none are given.
+
+    Returns:
+      y, the moments (the batch's variance is Bessel's), and what the gradient takes.
+    """
+    mean, variance = moments or (tf.zeros([0]), tf.zeros([0]))
+    options = dict(scale=tf.ones(beta.shape), offset=beta, epsilon=epsilon, is_training=not moments)
+    y, mean, variance, *kept = tf.raw_ops.FusedBatchNormV3(x=x, mean=mean, variance=variance, **options)
+    return y, (mean, variance), kept
+
+
+def _fused_gradients(of_y, x, beta, epsilon, kept):
+    """The gradients of `_fused` with the batch's moments, of x and beta."""
+    spaces = {f"reserve_space_{i}": space for i, space in enumerate(kept, start=1)}
+    options = dict(scale=tf.ones(beta.shape), epsilon=epsilon, is_training=True, **spaces)
+    of_x, _, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(y_backprop=of_y, x=x, **options)
+    return of_x, of_beta
+
+
+def _of_the_batch_itself(x):
+    """What Bessel's estimate of a channel's variance is multiplied by to be the variance of x itself."""
+    return 1 - x.shape[-1] / tf.cast(tf.size(x), tf.float32)
 
 
 def _normalized_by(mean, variance, x, beta, epsilon):

@@ -43,30 +43,3 @@ class Rematerialized:
                 return self.network(x, training=training)
 
         return tf.recompute_grad(network)(x)
-
-
-def recomputed(function):
-    """A function that keeps nothing but its arguments for its gradient, for which it is computed once more.
-
-    Args:
-      function: of a tensor x and others, its weights; to a tensor.
-
-    Returns:
-      The same function.
-
-    Example: `y = recomputed(lambda x, kernel: tf.nn.conv2d(tf.nn.relu(x), kernel, 1, "SAME"))(x, kernel)`
-    """
-
-    @tf.custom_gradient
-    def call(x, *weights):
-        def gradients(of_y):
-            # Not before the gradient is there, or what is computed again would be kept until then.
-            with tf.control_dependencies([of_y]), recomputing(), tf.GradientTape() as tape:
-                arguments = [tf.identity(x), *weights]
-                tape.watch(arguments)
-                y = function(*arguments)
-            return tape.gradient(y, arguments, of_y)
-
-        return function(x, *weights), gradients
-
-    return call

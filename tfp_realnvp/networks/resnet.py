@@ -16,7 +16,6 @@ from tfp_realnvp.networks.layers import (
     register,
     spawn_seeds,
 )
-from tfp_realnvp.networks.rematerialization import recomputed
 
 
 @register
@@ -91,16 +90,13 @@ class ResidualBlocks(keras.layers.Layer):
 
     def _layer(self, i, x, of_norm, of_conv, training):
         """The norm, relu and convolution at place i of a block, and the moments of the batch for the norm to learn."""
-
-        def layer(x, *weights):
-            y, batch = x, ()
-            if self.norms:
-                y, batch = self.norms[i].normalize(x, weights[: len(of_norm)], training)
-            return self.convs[i].convolve(ops.relu(y), weights[len(of_norm) :]), batch
-
-        if is_recomputing():  # for the gradient, which needs but x: not what is between it and the convolution
-            return recomputed(lambda *arguments: layer(*arguments)[0])(x, *of_norm, *of_conv), ()
-        return layer(x, *of_norm, *of_conv)
+        conv, batch = self.convs[i], ()
+        if self.norms:
+            norm = self.norms[i]
+            if is_recomputing() and norm.is_fused(x, training):
+                return norm.relu_into(lambda x, *weights: conv.convolve(x, weights), x, of_norm, of_conv), ()
+            x, batch = norm.normalize(x, of_norm, training)
+        return conv.convolve(ops.relu(x), of_conv), batch
 
     def compute_output_shape(self, input_shape):
         return [input_shape] * (self.num_blocks + 1)
