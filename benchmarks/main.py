@@ -29,7 +29,6 @@ PARTS = {
     "memory": memory.memory,
     "quality": quality.quality,
 }
-EMULATED = 2  # times float32: bfloat16 is no precision of the machine's
 WITH_PEERS = ("step", "throughput", "quality")
 
 _ONLY = flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
@@ -49,7 +48,7 @@ class Run:
 
     Attributes:
       pool: `workers.Pool`, of contestants that several parts share.
-      precisions: those that the machine has, of `peers.OF_PRECISION`.
+      precisions: those that the machine has, float32 first, of `peers.OF_PRECISION`.
       repetitions, seconds, data_dir: see the flags.
       report: function that prints a line of progress.
     """
@@ -75,9 +74,9 @@ def main(argv):
     start = time.perf_counter()
     progress = lambda line: print(f"{time.perf_counter() - start:6.0f} s  {line}", flush=True)
     with workers.Worker(peers.Maker("peers.ours:Precision")) as worker:
-        slowdown = worker.call("slowdown")
-    progress(f"a convolution and its gradients in bfloat16 take {slowdown:.2g} times as long as in float32")
-    precisions = tuple(peers.OF_PRECISION)[: 2 if slowdown < EMULATED else 1]
+        is_emulated = worker.call("is_emulated")
+    precisions = ("float32",) if is_emulated else ("float32", "bfloat16")
+    progress(f"precisions that the machine has: {', '.join(precisions)}")
     pool, parts = workers.Pool(progress), {}
     run = Run(pool, precisions, _REPETITIONS.value, _SECONDS.value, _DATA_DIR.value, progress)
     for name in _ONLY.value:

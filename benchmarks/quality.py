@@ -11,11 +11,10 @@ import time
 import numpy as np
 
 from benchmarks import report, workers
-from benchmarks.peers import Maker
+from benchmarks.peers import DTYPE_POLICY, Maker
 
 CONFIG = "train.configs.glow_cifar10_small"
 GLOW = dict(batch_size=16, learning_rate=2e-3, beta_2=0.99, clip_norm=32 * 32 * 3 * math.log(2))  # 1 in bits/dim
-DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 WARM_UP_STEPS, DECAY_START = 100, 0.5  # the latter as a fraction of the time
 
 
@@ -25,7 +24,7 @@ def quality(run):
     precision, rows = run.precisions[-1], []
     contestants = {
         f"ours, {CONFIG.split('.')[-1]} in {precision}": Maker(
-            "peers.ours:of_config", dict(config=CONFIG, dtype=DTYPES[precision])
+            "peers.ours:of_config", dict(config=CONFIG, dtype=DTYPE_POLICY[precision])
         ),
         "normflows, Glow": Maker("peers.normflows_peer:glow", GLOW),
     }

@@ -62,7 +62,7 @@ def test_the_bound_does_not_depend_on_the_batch_nor_on_how_the_data_come(model):
         evaluation.log_likelihood(model, data, 2),
         evaluation.log_likelihood(model, IMAGES, 2, batch_size=4),
     ):
-        np.testing.assert_allclose(actual, expected, rtol=1e-6)  # convolutions of one image round otherwise
+        np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_vectors_have_one_draw():

@@ -73,13 +73,17 @@ def test_a_file_carries_the_config_and_the_version_of_its_format(flow):
     assert (config["event_shape"], config["num_bins"], config["hidden_units"]) == ([4, 4, 1], 17, [3])
 
 
-def test_a_file_without_a_version_is_of_the_first_format(flow, tmp_path):
-    model, path = flow
+def without_version(path, folder):
+    """A copy of the file whose config tells no format."""
     contents = entries(path)
     config = json.loads(contents[CONFIG])
     del config["config"]["format_version"]
-    again = rnvp.load_model(write(tmp_path / "old.keras", {**contents, CONFIG: json.dumps(config)}))
-    assert again.get_config() == model.get_config()
+    return write(folder / "old.keras", {**contents, CONFIG: json.dumps(config)})
+
+
+def test_a_file_without_a_version_is_of_the_first_format(flow, tmp_path):
+    model, path = flow
+    assert rnvp.load_model(without_version(path, tmp_path)).get_config() == model.get_config()
 
 
 # Files that cannot be read.
@@ -99,6 +103,8 @@ def test_a_format_that_is_read_no_more_is_named(flow, tmp_path):
     path = with_config(tmp_path / "3.keras", tmp_path, format_version=1)
     with pytest.raises(ValueError, match="format_version must be at least 2; got 1. .*older version"):
         rnvp.load_model(path)
+    with pytest.raises(ValueError, match="format_version must be at least 2; got 1"):  # also one without a version
+        rnvp.load_model(without_version(tmp_path / "3.keras", tmp_path))
     rnvp.load_model(with_config(tmp_path / "1.keras", tmp_path, format_version=1))  # one of vectors is as it was
     rnvp.load_model(with_config(flow[1], tmp_path, format_version=1))  # and so are other flows
 

@@ -24,9 +24,10 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
       model: `FlowModel`.
       data: as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches; of a conditional flow `(x, y)`.
       num_draws: K, a positive int; 1 for continuous data.
-      batch_moments: whether batch norm uses each batch's own moments, as in training, instead of the moving ones. Then
-        a last batch that is smaller is filled up from the first. The moving moments stay as they are.
-      batch_size: how many at a time, where `data` is an array.
+      batch_moments: whether batch norm uses each batch's own moments, as in training, instead of the moving ones, which
+        stay as they are.
+      batch_size: how many at a time, where `data` is an array. A last batch that is smaller is filled up from the
+        first: it would have other moments, and TensorFlow's convolutions of a single image round otherwise.
 
     Returns:
       float64 array [N], nats (densities for continuous data).
@@ -50,7 +51,7 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
     with _restored(_moments(model) if batch_moments else []), value_errors():
         for batch in model.batches(data, batch_size):
             size, first = batch[0].shape[0], first or batch
-            if batch_moments and size < first[0].shape[0]:
+            if size < first[0].shape[0]:
                 batch = [_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True)]
             nats = with_batch_moments if batch_moments else model.log_likelihood
             draws = [tf.cast(nats(*batch, tf.constant(draw, tf.int64)), tf.float64) for draw in range(num_draws)]

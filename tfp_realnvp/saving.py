@@ -22,7 +22,7 @@ def checked_config(config, oldest=1):
       ValueError: for a newer format than this version of the package reads, or an older one.
     """
     config = dict(config)
-    version = config.pop("format_version", oldest)
+    version = config.pop("format_version", 1)
     if version > FORMAT_VERSION:
         raise ValueError(
             f"format_version must be at most {FORMAT_VERSION}; got {version}. The flow was saved by a newer version of "

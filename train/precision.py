@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-TOLERATED = 1.5  # times float32: what is timed is short
+EMULATED = 1.5  # times float32: the machine has no instructions for the type; what is timed is short
 
 
 def warn_if_slow(dtype):
@@ -25,7 +25,7 @@ def warn_if_slow(dtype):
     if tf.as_dtype(compute_dtype).size >= tf.float32.size:
         return
     times = slowdown(compute_dtype)
-    if times > TOLERATED:
+    if times > EMULATED:
         logging.warning(
             f"config.model.dtype={dtype}: on this machine a convolution and its gradients take {times:.0f} times as "
             "long as in float32, and so will training; --config.model.dtype=float32 is faster"

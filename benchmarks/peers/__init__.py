@@ -60,6 +60,7 @@ def _silent():
 OURS, OURS_BFLOAT16 = "ours", "ours, bfloat16"
 BARE, BARE_OF_OURS = "bare networks, stock Keras", "bare networks, our layers"
 CONVOLUTIONS, CONVOLUTIONS_BFLOAT16 = "convolutions alone", "convolutions alone, bfloat16"
+DTYPE_POLICY = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 OF_PRECISION = {"float32": OURS, "bfloat16": OURS_BFLOAT16}
 LIMIT_OF_PRECISION = {"float32": CONVOLUTIONS, "bfloat16": CONVOLUTIONS_BFLOAT16}
 NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
@@ -69,8 +70,8 @@ MATRIX_PRODUCT = "matrix product"
 PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # in float32, as they come
 
 CONTESTANTS = {
-    OURS: Maker("peers.ours:real_nvp", dict(dtype="float32")),
-    OURS_BFLOAT16: Maker("peers.ours:real_nvp", dict(dtype="mixed_bfloat16")),
+    OURS: Maker("peers.ours:real_nvp", dict(dtype=DTYPE_POLICY["float32"])),
+    OURS_BFLOAT16: Maker("peers.ours:real_nvp", dict(dtype=DTYPE_POLICY["bfloat16"])),
     BARE: Maker("peers.bare:stock"),
     BARE_OF_OURS: Maker("peers.bare:of_ours"),
     CONVOLUTIONS: Maker("peers.bare:Convolutions", dict(dtype="float32")),

@@ -94,9 +94,9 @@ def of_config(config, dtype, event_shape):
 class Precision:
     """What the machine makes of bfloat16."""
 
-    def slowdown(self):
-        """How many times as long as in float32 a convolution and its gradients take."""
-        return precision.slowdown("bfloat16")
+    def is_emulated(self):
+        """Whether a convolution and its gradients take longer than in float32."""
+        return precision.slowdown("bfloat16") > precision.EMULATED
 
 
 class Trained:

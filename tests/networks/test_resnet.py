@@ -165,32 +165,75 @@ def test_averages_move_at_each_turn_of_a_loop_of_a_graph():
         np.testing.assert_allclose(weight, other, rtol=1e-10, atol=1e-10)
 
 
-def learn(network, x):
+OPTIONS = [{}, dict(running_average=0.5), dict(bottleneck=True, l2=0.1)]
+
+
+def built(**options):
+    network = ResNet(3, filters=4, num_blocks=3, checkerboard=1, seed=0, **options)
+    network.build(X.shape)
+    laws.randomize_weights(network.weights)
+    return network
+
+
+def learn(network, x, training):
     """The output, the gradients and what the call makes of the weights."""
     with tf.GradientTape() as tape:
-        y = network(x, training=True)
-        loss = tf.reduce_sum(y**2)
-    return [y, *tape.gradient(loss, network.trainable_variables), *(tf.identity(w.value) for w in network.weights)]
+        y = network(x, training=training)
+        loss = tf.reduce_sum(tf.cast(y, tf.float32) ** 2)
+    gradients = tape.gradient(loss, network.trainable_variables)
+    return [y, *gradients, *(tf.identity(weight.value) for weight in network.weights)]
 
 
-@pytest.mark.parametrize("options", [{}, dict(running_average=0.5), dict(bottleneck=True, l2=0.1)], ids=str)
-def test_xla_and_graphs_compute_what_a_call_does(options):
-    network = ResNet(2, 4, 2, checkerboard=1, seed=0, **options)
-    network.build(X.shape)
+def assert_graph_computes_what_a_call_does(network, training=True, jit_compile=False, **tolerance):
+    x, initial = tf.cast(X, network.variable_dtype), network.get_weights()
+    expected = learn(network, x, training)
+    network.set_weights(initial)
+    actual = tf.function(lambda x: learn(network, x, training), jit_compile=jit_compile)(x)
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(tf.cast(one, tf.float64), tf.cast(other, tf.float64), **tolerance)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_graph_computes_what_a_call_does(options, dtype, training):
+    tolerance = dict(rtol=1e-10, atol=1e-10) if dtype == "float64" else dict(rtol=0.05, atol=0.5)
+    assert_graph_computes_what_a_call_does(built(dtype=dtype, **options), training, **tolerance)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_xla_computes_what_a_call_does(options):
+    assert_graph_computes_what_a_call_does(built(**options), jit_compile=True, rtol=1e-3, atol=1e-3)
+
+
+def test_a_frozen_stack_uses_its_averages_and_the_others_learn():
+    network = built(dtype="float64")
+    frozen, learning = (norm.moments for norm in network.blocks.norms)
+    frozen.trainable, learning.momentum = False, 0.5
+    before = [moments.mean.numpy() for moments in (frozen, learning)]
+    assert_graph_computes_what_a_call_does(network, rtol=1e-10, atol=1e-10)
+    np.testing.assert_array_equal(frozen.mean, before[0])
+    assert np.all(learning.mean.numpy() != before[1])
+
+
+def test_two_shapes_and_modes_share_a_graph():
+    network = built(dtype="float64")
+    large = np.random.default_rng(1).normal(size=[2, 6, 8, 3])
+
+    def calls(x, large):
+        return [network(x, training=False), network(large, training=True), network(x, training=False)]
+
     initial = network.get_weights()
-    expected = learn(network, X)
-    for jit_compile in (False, True):
-        network.set_weights(initial)
-        actual = tf.function(lambda x: learn(network, x), jit_compile=jit_compile)(X)
-        for one, other in zip(actual, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    expected = calls(X, large)
+    network.set_weights(initial)
+    for one, other in zip(tf.function(calls)(X, large), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
 
 
 def test_weights_that_are_handed_to_a_call_are_used():
-    network = ResNet(2, 4, 2, seed=0)
-    network.build(X.shape)
+    network = built()
     weights = [[2 * v for v in group] for group in (network.trainable_variables, network.non_trainable_variables)]
-    actual, _ = network.stateless_call(*weights, X)
+    actual = tf.function(lambda x: network.stateless_call(*weights, x)[0])(X)
     assert not np.allclose(actual, network(X))
     network.set_weights([2 * weight for weight in network.get_weights()])
     np.testing.assert_allclose(actual, network(X), rtol=1e-4, atol=1e-4)

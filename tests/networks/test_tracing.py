@@ -62,7 +62,7 @@ def test_one_function_serves_all_blocks_forward_and_one_backward():
     (few, functions), (many, again) = num_operations(3), num_operations(9)
     assert functions == again  # the block, the block with what its gradient needs, and its gradient
     assert functions <= 3
-    num_weights = len(NETWORKS["GatedConvNet"]().blocks[0].weights or built("GatedConvNet").blocks[0].weights)
+    num_weights = len(built("GatedConvNet").blocks[0].weights)
     assert (many - few) / 6 < 8 * num_weights  # what a weight and a gradient of it take
 
 
@@ -71,7 +71,7 @@ def test_flows_use_it():
     model.compile()
     step = tf.function(model.train_step, autograph=False)
     functions = functions_of(step.get_concrete_function(tf.zeros([2, 8, 8, 1], tf.uint8)).graph)
-    assert 0 < len(functions) <= 3 * 2  # of two widths
+    assert 0 < len(functions) <= 3 * 2  # of two scales
 
 
 def test_xla_compiles_it():

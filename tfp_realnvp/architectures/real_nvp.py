@@ -58,7 +58,7 @@ class RealNVP(Architecture):
       running_average: ρ in [0, 1) for the paper's batch norm, equations 22 to 24: training normalizes by running
         averages (see `Moments`). None normalizes by the batch's moments, as the code does by default.
       skip: whether the residual networks have skips, see `ResNet`.
-      bottleneck: whether residual blocks are of three convolutions, see `ResidualBlock`.
+      bottleneck: whether residual blocks are of three convolutions, see `ResidualBlocks`.
       dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
 
     Raises:

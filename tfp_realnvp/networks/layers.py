@@ -153,6 +153,11 @@ def _stacked(copies):
     return () if copies is None else (copies,)
 
 
+def _rows(weights):
+    """The weights of each layer of a stack: a list of tuples."""
+    return list(zip(*map(tf.unstack, weights), strict=True))
+
+
 def _check_single(copies):
     """Raises a ValueError for a stack that is called as if it were one layer."""
     if copies is not None:
@@ -258,14 +263,16 @@ class BatchNormalization(keras.layers.Layer):
 
     def call(self, x, training=False):
         _check_single(self.copies)
-        y, batch = self.normalize(x, (self.beta.value, self.moments.mean.value, self.moments.variance.value), training)
+        y, batch = self.normalize(x, self._values(), training)
         self.learn(x, *batch)
         return y
 
     def rows(self):
         """Of a stack the weights of each norm, as `normalize` takes them: a list of tuples of tensors."""
-        weights = self.beta, self.moments.mean, self.moments.variance
-        return list(zip(*(tf.unstack(weight.value) for weight in weights), strict=True))
+        return _rows(self._values())
+
+    def _values(self):
+        return self.beta.value, self.moments.mean.value, self.moments.variance.value
 
     def normalize(self, x, weights, training):
         """The norm with these weights: y, and what `learn` takes of the batch, nothing where it is not used."""
@@ -442,12 +449,11 @@ class WeightNormConv2D(keras.layers.Layer):
 
     def call(self, x):
         _check_single(self.copies)
-        return self.convolve(x, (self._kernel(),) if self.bias is None else (self._kernel(), self.bias))
+        return self.convolve(x, self._values())
 
     def rows(self):
         """Of a stack the weights of each convolution, as `convolve` takes them: a list of tuples of tensors."""
-        biases = [] if self.bias is None else [tf.unstack(tf.cast(self.bias, self.compute_dtype))]
-        return list(zip(tf.unstack(self._kernel()), *biases, strict=True))
+        return _rows(self._values())
 
     def convolve(self, x, weights):
         """The convolution with these weights, the normalized kernel and, if there is one, the bias."""
@@ -455,14 +461,15 @@ class WeightNormConv2D(keras.layers.Layer):
         y = ops.conv(x, kernel, padding="same")
         return ops.add(y, *bias) if bias else y
 
-    def _kernel(self):
-        """w, of a stack those of all its convolutions at once."""
+    def _values(self):
+        """The normalized kernel, of a stack those of all its convolutions at once, and the bias if there is one."""
         v = tf.convert_to_tensor(self.v.value)
         if self.magnitude is None:
             magnitude = tf.ones([*_stacked(self.copies), self.filters], v.dtype)
         else:
             magnitude = tf.convert_to_tensor(self.magnitude.value)
-        return tf.cast(_normalized(v, magnitude), self.compute_dtype)
+        values = [_normalized(v, magnitude), *([] if self.bias is None else [self.bias])]
+        return [tf.cast(value, self.compute_dtype) for value in values]
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -84,8 +84,8 @@ class ResidualBlocks(keras.layers.Layer):
                 residual, batch = self._layer(i, residual, *weights, training)
                 batches[i].append(batch)
             hidden.append(hidden[-1] + residual)
-        for norm, of_blocks in zip(self.norms, batches, strict=False):
-            norm.learn(h, *map(tf.stack, zip(*of_blocks, strict=True)))
+        for i, norm in enumerate(self.norms):
+            norm.learn(h, *map(tf.stack, zip(*batches[i], strict=True)))
         return hidden
 
     def _layer(self, i, x, of_norm, of_conv, training):
