@@ -274,6 +274,12 @@ class BatchNormalization(keras.layers.Layer):
     def _values(self):
         return self.beta.value, self.moments.mean.value, self.moments.variance.value
 
+    def affine(self):
+        """The scale and the offset that the norm is outside of training, of a stack those of all its norms."""
+        beta, mean, variance = map(tf.convert_to_tensor, self._values())
+        scale = tf.math.rsqrt(variance + self.epsilon)
+        return scale, beta - scale * mean
+
     def normalize(self, x, weights, training):
         """The norm with these weights: y, and what `learn` takes of the batch, nothing where it is not used."""
         beta, mean, variance = weights
@@ -284,8 +290,8 @@ class BatchNormalization(keras.layers.Layer):
             batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
             used = self.moments.moved((mean, variance), batch) if self.moments.running else batch
             return _normalized_by(*used, x, beta, self.epsilon), batch
-        if x.dtype == tf.float64:
-            return _normalized_by(mean, variance, x, beta, self.epsilon), ()
+        if x.dtype.size >= 4:  # where the fused operation takes half as long again on a CPU
+            return tf.nn.batch_normalization(x, mean, variance, beta, None, self.epsilon), ()
         y, *_ = _fused(x, beta, self.epsilon, mean, variance)
         return y, ()
 
@@ -451,9 +457,13 @@ class WeightNormConv2D(keras.layers.Layer):
         _check_single(self.copies)
         return self.convolve(x, self._values())
 
-    def rows(self):
-        """Of a stack the weights of each convolution, as `convolve` takes them: a list of tuples of tensors."""
-        return _rows(self._values())
+    def rows(self, then=None):
+        """Of a stack the weights of each convolution, as `convolve` takes them: a list of tuples of tensors.
+
+        Args:
+          then: scale and offset, as of `BatchNormalization.affine`, by which the convolutions' outputs go on.
+        """
+        return _rows(self._values(then))
 
     def convolve(self, x, weights):
         """The convolution with these weights, the normalized kernel and, if there is one, the bias."""
@@ -461,15 +471,18 @@ class WeightNormConv2D(keras.layers.Layer):
         y = ops.conv(x, kernel, padding="same")
         return ops.add(y, *bias) if bias else y
 
-    def _values(self):
+    def _values(self, then=None):
         """The normalized kernel, of a stack those of all its convolutions at once, and the bias if there is one."""
         v = tf.convert_to_tensor(self.v.value)
         if self.magnitude is None:
             magnitude = tf.ones([*_stacked(self.copies), self.filters], v.dtype)
         else:
             magnitude = tf.convert_to_tensor(self.magnitude.value)
-        values = [_normalized(v, magnitude), *([] if self.bias is None else [self.bias])]
-        return [tf.cast(value, self.compute_dtype) for value in values]
+        bias = [] if self.bias is None else [tf.convert_to_tensor(self.bias)]
+        if then:
+            scale, offset = then
+            magnitude, bias = scale * magnitude, [sum([scale * b for b in bias], offset)]
+        return [tf.cast(value, self.compute_dtype) for value in (_normalized(v, magnitude), *bias)]
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

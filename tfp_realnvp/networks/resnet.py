@@ -75,6 +75,8 @@ class ResidualBlocks(keras.layers.Layer):
             layer.build(input_shape)
 
     def call(self, h, training=False):
+        if self.norms and not any(norm.moments.learns(training) for norm in self.norms):
+            return self._by_averages(h)
         norms = [norm.rows() for norm in self.norms] or [[()] * self.num_blocks for _ in self.convs]
         convs = [conv.rows() for conv in self.convs]
         hidden, batches = [h], [[] for _ in self.convs]
@@ -86,6 +88,18 @@ class ResidualBlocks(keras.layers.Layer):
             hidden.append(hidden[-1] + residual)
         for i, norm in enumerate(self.norms):
             norm.learn(h, *map(tf.stack, zip(*batches[i], strict=True)))
+        return hidden
+
+    def _by_averages(self, h):
+        """Outside of training norms are affine: all but the first of a block are part of the convolution before."""
+        first, *others = self.norms
+        convs = map(WeightNormConv2D.rows, self.convs, [*(norm.affine() for norm in others), None])
+        hidden = [h]
+        for of_norm, *of_convs in zip(first.rows(), *convs, strict=True):
+            residual, _ = first.normalize(hidden[-1], of_norm, training=False)
+            for conv, weights in zip(self.convs, of_convs, strict=True):
+                residual = conv.convolve(ops.relu(residual), weights)
+            hidden.append(hidden[-1] + residual)
         return hidden
 
     def _layer(self, i, x, of_norm, of_conv, training):
