@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import laws
 from tfp_realnvp import networks
 from tfp_realnvp.networks.layers import BoundedScale, spawn_seeds
 
@@ -156,6 +157,20 @@ def test_the_kernel_of_a_weight_normalized_convolution_has_the_norm_of_its_magni
     unit = networks.WeightNormConv2D(4, 3, use_magnitude=False, use_bias=False)
     kernel = keras.ops.convert_to_numpy(unit(impulse))[:, 1:4, 1:4]
     np.testing.assert_allclose(np.sqrt((kernel**2).sum((0, 1, 2))), np.ones(4), rtol=1e-5)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize("use_magnitude", [False, True])
+def test_convolutions_take_up_the_norms_behind_them(use_magnitude, use_bias):
+    conv = networks.WeightNormConv2D(4, 3, use_magnitude, use_bias, copies=2, seed=0, dtype="float64")
+    norm = networks.BatchNormalization(copies=2, dtype="float64")
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 4))
+    for layer in (conv, norm):
+        layer.build(x.shape)
+        laws.randomize_weights(layer.weights)
+    for plain, taken_up, of_norm in zip(conv.rows(), conv.rows(norm.affine()), norm.rows(), strict=True):
+        expected, _ = norm.normalize(conv.convolve(x, plain), of_norm, training=False)
+        np.testing.assert_allclose(conv.convolve(x, taken_up), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_convolutions_start_as_in_the_authors_code():

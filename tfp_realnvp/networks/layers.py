@@ -472,7 +472,10 @@ class WeightNormConv2D(keras.layers.Layer):
         return ops.add(y, *bias) if bias else y
 
     def _values(self, then=None):
-        """The normalized kernel, of a stack those of all its convolutions at once, and the bias if there is one."""
+        """The normalized kernel, of a stack those of all its convolutions at once, and the bias if there is one.
+
+        What the outputs go on by, `then`, the magnitude and the bias take.
+        """
         v = tf.convert_to_tensor(self.v.value)
         if self.magnitude is None:
             magnitude = tf.ones([*_stacked(self.copies), self.filters], v.dtype)
@@ -481,7 +484,7 @@ class WeightNormConv2D(keras.layers.Layer):
         bias = [] if self.bias is None else [tf.convert_to_tensor(self.bias)]
         if then:
             scale, offset = then
-            magnitude, bias = scale * magnitude, [sum([scale * b for b in bias], offset)]
+            magnitude, bias = scale * magnitude, [scale * b + offset for b in bias] or [offset]
         return [tf.cast(value, self.compute_dtype) for value in (_normalized(v, magnitude), *bias)]
 
     def compute_output_shape(self, input_shape):

@@ -1,6 +1,7 @@
 """The residual network that conditions Real NVP's couplings (section 4.1, and the authors' code)."""
 
 import functools
+import itertools
 import operator
 
 import keras
@@ -75,10 +76,7 @@ class ResidualBlocks(keras.layers.Layer):
             layer.build(input_shape)
 
     def call(self, h, training=False):
-        if self.norms and not any(norm.moments.learns(training) for norm in self.norms):
-            return self._by_averages(h)
-        norms = [norm.rows() for norm in self.norms] or [[()] * self.num_blocks for _ in self.convs]
-        convs = [conv.rows() for conv in self.convs]
+        norms, convs = self._rows(training)
         hidden, batches = [h], [[] for _ in self.convs]
         for of_norms, of_convs in zip(zip(*norms, strict=True), zip(*convs, strict=True), strict=True):
             residual = hidden[-1]
@@ -90,22 +88,22 @@ class ResidualBlocks(keras.layers.Layer):
             norm.learn(h, *map(tf.stack, zip(*batches[i], strict=True)))
         return hidden
 
-    def _by_averages(self, h):
-        """Outside of training norms are affine: all but the first of a block are part of the convolution before."""
-        first, *others = self.norms
-        convs = map(WeightNormConv2D.rows, self.convs, [*(norm.affine() for norm in others), None])
-        hidden = [h]
-        for of_norm, *of_convs in zip(first.rows(), *convs, strict=True):
-            residual, _ = first.normalize(hidden[-1], of_norm, training=False)
-            for conv, weights in zip(self.convs, of_convs, strict=True):
-                residual = conv.convolve(ops.relu(residual), weights)
-            hidden.append(hidden[-1] + residual)
-        return hidden
+    def _rows(self, training):
+        """At each place of a block the weights of all blocks' norms, () for none, and those of their convolutions."""
+        learns = any(norm.moments.learns(training) for norm in self.norms)
+        # Otherwise norms are affine, and all but a block's first become part of the convolution before them.
+        norms = self.norms if learns else self.norms[:1]
+        folded = [norm.affine() for norm in self.norms[len(norms) :]]
+        none = [()] * self.num_blocks
+        return (
+            [norm.rows() for norm in norms] + [none] * (len(self.convs) - len(norms)),
+            [conv.rows(then) for conv, then in itertools.zip_longest(self.convs, folded)],
+        )
 
     def _layer(self, i, x, of_norm, of_conv, training):
         """The norm, relu and convolution at place i of a block, and the moments of the batch for the norm to learn."""
         conv, batch = self.convs[i], ()
-        if self.norms:
+        if of_norm:
             norm = self.norms[i]
             if is_recomputing() and norm.is_fused(x, training):
                 return norm.relu_into(lambda x, *weights: conv.convolve(x, weights), x, of_norm, of_conv), ()
