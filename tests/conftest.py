@@ -8,6 +8,7 @@ import sys
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does, before TensorFlow is imported
 
+import keras
 import pytest
 import tensorflow as tf
 from absl import app, flags, logging
@@ -15,6 +16,12 @@ from absl import app, flags, logging
 import tfp_realnvp  # noqa: F401
 
 gc.freeze()  # what the imports have made stays: the collector need not go through it again and again
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Every test, and every fixture that it is the first to ask for, draws what it draws in any other run."""
+    keras.utils.set_random_seed(0)
 
 
 def pytest_collection_modifyitems(items):
