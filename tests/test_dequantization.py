@@ -186,6 +186,21 @@ def test_the_density_of_the_bound_reaches_every_weight():
         assert np.all(np.isfinite(gradient)) and np.any(gradient != 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_noise_that_its_couplings_throw_far_out_has_finite_gradients(dtype):
+    # σ(100) is 1 in float32, and exp(100) is infinite.
+    layer, images = variational((4, 4, 1), num_couplings=2, dtype=dtype), tf.constant(random_images(3, shape=(4, 4, 1)))
+    for network in layer.networks:
+        network.f.assign([2.0])
+        network.network.conv_out.bias.assign([0.0, 20.0])  # the log-scale is near its bound of e²
+    with tf.GradientTape() as tape:
+        x, log_q = layer(images, num_bins=256, seed=tf.constant([0, 0], tf.int64))
+        loss = tf.reduce_sum(x) - tf.reduce_sum(log_q)
+    assert np.all(np.isfinite(log_q)) and np.max(log_q) > 100
+    for gradient in tape.gradient(loss, [weight.value for weight in layer.trainable_weights]):
+        assert np.all(np.isfinite(gradient))
+
+
 @pytest.mark.parametrize("options", [dict(), dict(num_couplings=2, filters=3, num_blocks=2, name="noise")], ids=str)
 def test_the_layer_is_rebuilt_from_its_serialized_form(options):
     layer = VariationalDequantization(seed=3, **options)

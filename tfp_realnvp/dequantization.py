@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_realnvp.bijectors import Coupling, affine
+from tfp_realnvp.bijectors import Coupling, Logit, affine
 from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, Given
 from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
@@ -117,7 +117,8 @@ class VariationalDequantization(keras.layers.Layer):
         noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23  # its logit stays finite
         epsilon = tf.math.log(noise) - tf.math.log1p(-noise)
         log_p = tf.reduce_sum(tfd.Logistic(tf.zeros([], epsilon.dtype), 1.0).log_prob(epsilon), axis=[1, 2, 3])
-        flow = tfb.Chain([tfb.Sigmoid(), *reversed(couplings)], name="flow_of_noise")
+        sigmoid = tfb.Invert(Logit(num_bins=1, alpha=0.0))  # TFP's has NaN for the slope where exp(ε) is infinite
+        flow = tfb.Chain([sigmoid, *reversed(couplings)], name="flow_of_noise")
         u, log_det = flow.forward(epsilon), flow.forward_log_det_jacobian(epsilon, 3)
         return _add(images, u, num_bins), log_p - log_det
 
