@@ -15,9 +15,6 @@ train: .venv/installed
 moons: .venv/installed
 	.venv/bin/python -m train.main --config=train/configs/moons.py $(ARGS)
 
-# A process a core, so a thread a process.
-test: export TF_NUM_INTRAOP_THREADS = 1
-test: export TF_NUM_INTEROP_THREADS = 1
 test: .venv/installed
 	.venv/bin/python -m pytest -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import sys
 import types
 
 import numpy as np
@@ -379,6 +380,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_bad_command_lines_are_named_and_leave_nothing(command, folder, command_line, monkeypatch, capsys):
     monkeypatch.setattr(rnvp.FlowModel, "fit", None)  # nothing of this is to come as far as that
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # what Python keeps of a config file is not ours
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     arguments = command.format(folder=folder).split(" ")
     with pytest.raises((SystemExit, app.UsageError)) as stopped:

@@ -12,7 +12,7 @@ import pytest
 from tests import laws
 from train import models, train
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs/extending.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs/extending.md"
 
 
 @pytest.fixture(scope="module")
