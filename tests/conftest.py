@@ -6,8 +6,9 @@ import importlib
 import os
 import sys
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does, before TensorFlow is imported
-# A process a core, so a thread a process; and with one thread the same numbers are the same bits in every run.
+if "tensorflow" not in sys.modules:  # a test file that is run as a program has imported it, with the default
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does
+# A process a core, so a thread a process.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
