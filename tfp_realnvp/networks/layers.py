@@ -474,7 +474,7 @@ class WeightNormConv2D(keras.layers.Layer):
     def _values(self, then=None):
         """The normalized kernel, of a stack those of all its convolutions at once, and the bias if there is one.
 
-        What the outputs go on by, `then`, the magnitude and the bias take.
+        They take up `then`, a scale and an offset of the outputs.
         """
         v = tf.convert_to_tensor(self.v.value)
         if self.magnitude is None:
