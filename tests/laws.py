@@ -24,7 +24,7 @@ from tfp_realnvp.bijectors import (
     affine,
     affine_scale_first,
 )
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Nothing, Split
+from tfp_realnvp.bijectors.masks import ChangeAll, Channel, Checkerboard, Split
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -98,7 +98,7 @@ def convolution(shape, dtype, factorized=True):
 def prior(shape, dtype):
     """A shift and a log-scale a channel that depend on nothing."""
     dense = keras.layers.Dense(2 * shape[-1], kernel_initializer="zeros", dtype=dtype)
-    return Coupling(Nothing(len(shape)), built(dense, (*shape[:-1], 0)))
+    return Coupling(ChangeAll(len(shape)), built(dense, (*shape[:-1], 0)))
 
 
 def split_prior(dtype, channels=4):

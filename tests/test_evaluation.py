@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tfp_realnvp import dequantization, evaluation
-from tfp_realnvp.networks.layers import moments_of
+from tfp_realnvp.networks.moments import moments_of
 
 tfd = tfp.distributions
 

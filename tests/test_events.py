@@ -13,7 +13,9 @@ import tensorflow_probability as tfp
 from tfp_realnvp import FlowModel, VectorRealNVP, evaluation
 from tfp_realnvp.bijectors import Coupling
 from tfp_realnvp.bijectors.masks import Checkerboard
-from tfp_realnvp.events import Contexts, Events, value_errors
+from tfp_realnvp.common import value_errors
+from tfp_realnvp.contexts import Contexts
+from tfp_realnvp.events import Events
 from tfp_realnvp.networks import TanhScale
 
 tfb = tfp.bijectors

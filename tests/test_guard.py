@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
-from tfp_realnvp.guard import either, is_finite
+from tfp_realnvp.guard import cond_across_replicas, is_finite
 
 X = np.random.default_rng(0).normal(size=[32, 2]).astype("float32")
 TOO_LARGE = np.where(np.arange(32)[:, None] == 20, np.float32(1e25), X)  # its square overflows
@@ -69,7 +69,7 @@ def test_the_loss_and_all_gradients_decide(loss, gradients, expected, in_graph):
 
     def step():
         tensors = [None if gradient is None else tf.constant(gradient) for gradient in gradients]
-        either(is_finite(tf.constant(loss), tensors), lambda: branch("then"), lambda: branch("otherwise"))
+        cond_across_replicas(is_finite(tf.constant(loss), tensors), lambda: branch("then"), lambda: branch("otherwise"))
 
     (tf.function(step) if in_graph else step)()
     assert {name: int(count) for name, count in called.items()} == {"then": 0, "otherwise": 0, expected: 1}

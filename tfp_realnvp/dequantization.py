@@ -14,8 +14,9 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors import Coupling, Logit, affine
 from tfp_realnvp.bijectors.masks import Checkerboard
-from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, Given
-from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
+from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, WithContext
+from tfp_realnvp.representation import Described
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -41,7 +42,7 @@ def uniform(images, num_bins, seed):
 
 
 @register
-class UniformDequantization(keras.layers.Layer):
+class UniformDequantization(Described, keras.layers.Layer):
     """Uniform noise: q = 1 on [0, 1)^D, see `uniform`.
 
     Call arguments:
@@ -58,12 +59,18 @@ class UniformDequantization(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
 
+    def build(self, input_shape):
+        pass
+
     def call(self, images, num_bins, seed):
         return uniform(images, num_bins, seed), tf.zeros(tf.shape(images)[:1])
 
+    def compute_output_shape(self, input_shape):
+        return [input_shape, input_shape[:1]]
+
 
 @register
-class VariationalDequantization(keras.layers.Layer):
+class VariationalDequantization(Described, keras.layers.Layer):
     """Noise that a flow conditioned on the image draws, trained together with the density.
 
     ```none
@@ -111,7 +118,7 @@ class VariationalDequantization(keras.layers.Layer):
     def call(self, images, num_bins, seed):
         pixels = tf.cast(images, tf.float32) * (2 / max(num_bins - 1, 1)) - 1
         couplings = [
-            Coupling(Checkerboard(number % 2), Given(network, pixels, event_ndims=3), affine)
+            Coupling(Checkerboard(number % 2), WithContext(network, pixels, event_ndims=3), affine)
             for number, network in enumerate(self.networks)
         ]
         noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23  # its logit stays finite
@@ -121,6 +128,9 @@ class VariationalDequantization(keras.layers.Layer):
         flow = tfb.Chain([sigmoid, *reversed(couplings)], name="flow_of_noise")
         u, log_det = flow.forward(epsilon), flow.forward_log_det_jacobian(epsilon, 3)
         return _add(images, u, num_bins), log_p - log_det
+
+    def compute_output_shape(self, input_shape):
+        return [input_shape, input_shape[:1]]
 
     def get_config(self):
         return {

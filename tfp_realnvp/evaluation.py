@@ -6,8 +6,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.events import value_errors
-from tfp_realnvp.networks.layers import moments_of
+from tfp_realnvp.common import value_errors
+from tfp_realnvp.networks.moments import moments_of
 
 
 def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200):

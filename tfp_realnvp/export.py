@@ -1,15 +1,23 @@
-"""A flow as a SavedModel: four signatures that answer where there is nothing but TensorFlow."""
+"""A flow as a SavedModel: four signatures for processes that have only TensorFlow."""
 
 import math
 import os
 import pathlib
 import shutil
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
+from tfp_realnvp import sampling
+from tfp_realnvp.common import assert_finite, assert_that
 
-def write(model, filepath):
+if TYPE_CHECKING:
+    from tfp_realnvp.model import FlowModel
+
+
+def write(model: "FlowModel", filepath: Any) -> None:
     """Writes the SavedModel, see `FlowModel.export`, beside its place and then moves it there."""
     path = pathlib.Path(filepath)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -18,21 +26,21 @@ def write(model, filepath):
     archive.track(model)
     for name, (function, specs) in endpoints(model).items():
         archive.add_endpoint(name, function, specs)
-    draft = path.with_name(f"draft.{path.name}")  # no number: TF Serving does not take it for a version
+    draft = path.with_name(f"draft.{path.name}")  # Not a number, which TF Serving would take for a version.
     shutil.rmtree(draft, ignore_errors=True)
     archive.write_out(draft, verbose=False)
     os.replace(draft, path)
 
 
-def endpoints(model):
+def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
     """The signatures by their names: `(function, list of the specs of its inputs)`.
 
     Raises:
-      ValueError: for a flow that is no `tfd.TransformedDistribution`, and so has no latents.
+      ValueError: for a flow that is not a `tfd.TransformedDistribution`, and so has no latents.
     """
     number = lambda name, dtype: tf.TensorSpec([], dtype, name)
     batch = lambda name, dtype, shape=model.event_shape: tf.TensorSpec([None, *shape], dtype, name)
-    data, events, contexts = model._events, "images" if len(model.event_shape) == 3 else "vectors", []
+    data, events, contexts = model.events, "images" if len(model.event_shape) == 3 else "vectors", []
     if data.contexts.size:
         contexts = [batch(data.contexts.name, data.contexts.dtype, data.contexts.shape)]
     elif not hasattr(model.distribution, "bijector"):
@@ -45,25 +53,25 @@ def endpoints(model):
 
     def encode(x, *context):
         context = _checked_contexts(context, tf.shape(x)[0])
-        return {"latents": model._encode(data.checked_tensor(tf.cast(x, data.dtype)), *context)}
+        return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *context)}
 
     def decode(z, *context):
         context = _checked_contexts(context, tf.shape(z)[0])
-        z = tf.debugging.assert_all_finite(z, "latents must be finite")
-        return {events: model._decode(z, *context)}
+        z = assert_finite(z, "latents must be finite")
+        return {events: model.decode_batch(z, *context)}
 
     def sample(num_samples, temperature, seed, *context):
         allowed = tf.math.is_finite(temperature) & (temperature >= 0)
         checks = [
-            tf.debugging.assert_positive(num_samples, "num_samples must be a positive int"),
-            tf.debugging.assert_equal(allowed, True, "temperature must be a non-negative number"),
+            assert_that(num_samples > 0, "num_samples must be a positive int"),
+            assert_that(allowed, "temperature must be a non-negative number"),
         ]
         with tf.control_dependencies(checks):
             num_samples, temperature = tf.identity(num_samples), tf.identity(temperature)
         context = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
         context = _checked_contexts(context, tf.cast(num_samples, tf.int32))
-        z = model._draw(model._base(*context), num_samples, temperature, seed)
-        return {events: model._decode(z, *context)}
+        z = sampling.latents(model.base_given(*context), [] if context else num_samples, temperature, seed)
+        return {events: model.decode_batch(z, *context)}
 
     x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
@@ -71,10 +79,10 @@ def endpoints(model):
     return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}
 
 
-def _checked_contexts(contexts, number):
-    """The labels or contexts, if any, once it is seen that they are as many as the events, and finite."""
+def _checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:
+    """The labels or contexts, if any, with assertions that they are finite and as many as the events."""
     message = "there must be as many labels or contexts as images or vectors"
-    checks = [tf.debugging.assert_equal(tf.shape(part)[0], number, message) for part in contexts]
-    finite = lambda part: tf.debugging.assert_all_finite(part, "context must be finite")
+    checks = [assert_that(tf.shape(part)[0] == number, message) for part in contexts]
+    finite = lambda part: assert_finite(part, "context must be finite")
     with tf.control_dependencies(checks):
         return [finite(part) if part.dtype.is_floating else tf.identity(part) for part in contexts]

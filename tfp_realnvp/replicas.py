@@ -1,24 +1,26 @@
-"""The replicas of a `tf.distribute` strategy: what it takes for them to agree with one device on the global batch."""
+"""Sums and moments over the replicas of a `tf.distribute` strategy, as one device has them of the global batch."""
 
 import contextlib
 import contextvars
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-# 1. where this replica's share of the batch has examples, 0. where it is a stand-in, None where that is not known.
-_presence = contextvars.ContextVar("presence", default=None)
+# 1. where this replica's part of the batch has examples, 0. where it is a stand-in, None where that is not known.
+_presence: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("presence", default=None)
 
 
-def num_replicas():
-    """How many replicas take part in a step; 1 without a strategy."""
+def num_replicas() -> int:
+    """The number of replicas in a step; 1 without a strategy."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def sum_over_replicas(values):
-    """The sum over all replicas, which each of them gets; outside of a step, or without a strategy, the values.
+def sum_over_replicas(values: Any) -> Any:
+    """The sum over all replicas, on each of them; the values themselves outside of a step or without a strategy.
 
     Args:
-      values: tensor, or list of tensors, whose shapes all replicas share.
+      values: tensor, or list of tensors, of the same shapes on all replicas.
 
     Example: `total, count = sum_over_replicas([tf.reduce_sum(nats), tf.size(nats)])`
     """
@@ -28,8 +30,8 @@ def sum_over_replicas(values):
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
-def take_from_the_first_replica(weights):
-    """Gives all replicas the first one's values of Keras weights: the other workers may have set them otherwise."""
+def take_from_the_first_replica(weights: Sequence[Any]) -> None:
+    """Copies the first replica's values of Keras weights to all replicas, since other workers may have set others."""
     strategy = tf.distribute.get_strategy()
     if num_replicas() == 1:
         return
@@ -44,14 +46,14 @@ def take_from_the_first_replica(weights):
 
 
 @contextlib.contextmanager
-def share(*tensors):
-    """A scope for a replica's share of a batch, which is empty where the last batch of the data does not suffice.
+def nonempty_share(*tensors: tf.Tensor | None) -> Iterator[tuple]:
+    """A scope that replaces an empty share of the last batch by one example of zeros.
 
-    An empty share is replaced by an example of zeros: TensorFlow's convolutions do not always bear an empty batch.
-    `moments_over_replicas` leaves it out, and whoever asks for the scope does so by cutting the results to `size`.
+    TensorFlow's convolutions can fail on empty batches. `moments_over_replicas` leaves the stand-in out; the caller
+    cuts its results to `size`.
 
     Args:
-      *tensors: of shape [size, ...] each, or None.
+      *tensors: this replica's share of the batch: tensors of shape [size, ...], or None.
 
     Yields:
       `(size, *tensors)`.
@@ -69,10 +71,10 @@ def share(*tensors):
         _presence.reset(token)
 
 
-def moments_over_replicas(x):
+def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance of each channel of the global batch.
 
-    Each replica tells the others the moments of its share, in one sum, and its part of the gradient in another:
+    The replicas exchange the moments of their shares in one sum, and their parts of the gradient in another:
 
     ```none
     mean = Σ nᵢ meanᵢ / N,    variance = Σ nᵢ (varianceᵢ + (meanᵢ − mean)²) / N
@@ -91,7 +93,7 @@ def moments_over_replicas(x):
 
 
 @tf.custom_gradient
-def _moments_over_replicas(x, presence):
+def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor):
     count = presence * tf.cast(tf.size(x) / x.shape[-1], x.dtype)
     here = tf.stack([tf.fill(x.shape[-1:], count), *tf.nn.moments(x, list(range(x.shape.rank - 1)))])
     number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -101,9 +103,10 @@ def _moments_over_replicas(x, presence):
     mean = tf.reduce_sum(counts * means, axis=0) / total
     variance = tf.reduce_sum(counts * (variances + tf.math.squared_difference(means, mean)), axis=0) / total
 
-    def gradients(of_mean, of_variance):
-        of_mean, of_variance = tf.unstack(sum_over_replicas(tf.stack([of_mean, of_variance])))
-        share = presence / total  # of vectors first: each product of an image is a pass through memory
-        return share * of_mean + (2 * share * of_variance) * (x - mean), None
+    def gradients(grad_mean, grad_variance):
+        grad_mean, grad_variance = tf.unstack(sum_over_replicas(tf.stack([grad_mean, grad_variance])))
+        weight = presence / total
+        # The products of vectors come first, since each product of images is a pass through memory.
+        return weight * grad_mean + (2 * weight * grad_variance) * (x - mean), None
 
     return (mean, variance), gradients

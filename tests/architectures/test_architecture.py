@@ -349,7 +349,7 @@ class Shifted(Architecture):
         (size,) = self.options.event_shape
         dense = functools.partial(keras.layers.Dense, size, kernel_initializer="zeros")
         conditioner = networks.conditioner("scale_0_shift", dense, (0,))
-        return [rnvp.bijectors.Coupling(rnvp.bijectors.masks.Nothing(1), conditioner, rnvp.bijectors.additive)]
+        return [rnvp.bijectors.Coupling(rnvp.bijectors.masks.ChangeAll(1), conditioner, rnvp.bijectors.additive)]
 
 
 @pytest.mark.parametrize("context", [dict(), dict(context_size=2)], ids=str)

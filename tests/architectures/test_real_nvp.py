@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from tfp_realnvp.networks.layers import moments_of
+from tfp_realnvp.networks.moments import moments_of
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
 

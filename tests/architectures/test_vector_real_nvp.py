@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfp_realnvp as rnvp
 from tests import laws
-from tfp_realnvp.networks.layers import moments_of
+from tfp_realnvp.networks.moments import moments_of
 
 RNG = np.random.default_rng(0)
 DATA = RNG.normal([10.0, -3.0, 0.0], [5.0, 0.1, 100.0], size=(200, 3)).astype(np.float32)
@@ -162,8 +162,10 @@ def test_an_adapted_flow_is_that_of_standardized_data_and_contexts():
     model, plain = randomized(context_size=2), randomized(context_size=2)
     model.adapt(DATA, CONTEXTS)
     x, context = ((values - np.float64(values).mean(0)) / np.float64(values).std(0) for values in (DATA, CONTEXTS))
-    expected = plain.predict(x, context, batch_size=200, verbose=0) - np.log(np.float64(DATA).std(0)).sum()
-    np.testing.assert_allclose(model.predict(DATA, CONTEXTS, batch_size=200, verbose=0), expected, rtol=1e-3, atol=1e-3)
+    expected = plain.predict((x, context), batch_size=200, verbose=0) - np.log(np.float64(DATA).std(0)).sum()
+    np.testing.assert_allclose(
+        model.predict(DATA, batch_size=200, verbose=0, context=CONTEXTS), expected, rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("norm", ["act", "batch", None])
@@ -278,7 +280,7 @@ def test_a_given_context_makes_a_distribution_of_its_batch(posterior, batch):
 
 def test_one_context_is_that_of_every_event(posterior):
     log_prob = posterior.given(CONTEXTS[0]).log_prob(DATA[:5])
-    expected = posterior.predict(DATA[:5], np.repeat(CONTEXTS[:1], 5, axis=0), batch_size=200, verbose=0)
+    expected = posterior.predict(DATA[:5], context=np.repeat(CONTEXTS[:1], 5, axis=0), batch_size=200, verbose=0)
     np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
 
 
@@ -369,7 +371,7 @@ def test_a_flow_without_a_context_refuses_one():
     ):
         with pytest.raises(ValueError, match="context must be"):
             call()
-    assert model.predict(DATA, CONTEXTS, batch_size=200, verbose=0).shape == (
+    assert model.predict(DATA, batch_size=200, verbose=0, context=CONTEXTS).shape == (
         200,
     )  # as Keras's y, which a flow may ignore
 

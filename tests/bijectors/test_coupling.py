@@ -7,8 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests import laws
-from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, additive, affine, affine_scale_first, scale
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Nothing, Split
+from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, additive, affine, affine_scale_first
+from tfp_realnvp.bijectors.masks import ChangeAll, Channel, Checkerboard, Split
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -62,7 +62,7 @@ def test_an_additive_coupling_adds_and_has_no_log_det():
 
 
 def test_a_scale_coupling_scales_and_its_log_det_is_the_sum_of_the_log_scales():
-    coupling = Coupling(Split([1, 0, 0]), lambda kept: kept * tf.constant([1.0, -2.0]), scale)
+    coupling = Coupling(Split([1, 0, 0]), lambda kept: kept * tf.constant([1.0, -2.0]), diagonal)
     x = tf.constant([[0.5, 10.0, 3.0], [0.0, 4.0, 5.0]])
     expected = [[0.5, 10 * np.exp(0.5), 3 * np.exp(-1)], [0, 4, 5]]
     np.testing.assert_allclose(coupling.forward(x), expected, rtol=1e-6)
@@ -76,7 +76,7 @@ def test_a_coupling_that_keeps_nothing_is_its_biases(event_shape, batch):
     dense = keras.layers.Dense(4, kernel_initializer="zeros", dtype="float64")
     dense.build((None, *event_shape[:-1], 0))
     dense.bias.assign([1.0, -2.0, 0.5, 0.25])
-    coupling = Coupling(Nothing(len(event_shape)), dense)
+    coupling = Coupling(ChangeAll(len(event_shape)), dense)
     x = np.random.default_rng(0).standard_normal([*batch, *event_shape])
     y = (x + [1.0, -2.0]) * np.exp([0.5, 0.25])
     np.testing.assert_allclose(coupling.forward(x), y, rtol=1e-12)
@@ -91,7 +91,7 @@ def test_a_coupling_that_keeps_nothing_takes_images_of_any_size():
     dense = keras.layers.Dense(4)
     dense.build((None, 0))
     dense.bias.assign([1.0, -2.0, 0.5, 0.25])
-    coupling = Coupling(Nothing(3), dense)
+    coupling = Coupling(ChangeAll(3), dense)
     spec = tf.TensorSpec([None, None, None, 2])
     log_det = tf.function(coupling.forward_log_det_jacobian, input_signature=[spec])
     for height, width in ((2, 3), (5, 1)):

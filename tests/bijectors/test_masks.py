@@ -28,8 +28,8 @@ def masks_with_events(draw):
         "dense image": lambda: masks.Dense(values.integers(0, 2, shape)),
         "dense vector": lambda: masks.Dense(values.integers(0, 2, shape)),
         "split": lambda: masks.Split(values.integers(0, 2, shape)),
-        "nothing": lambda: masks.Nothing(3),
-        "nothing of vectors": lambda: masks.Nothing(1),
+        "nothing": lambda: masks.ChangeAll(3),
+        "nothing of vectors": lambda: masks.ChangeAll(1),
     }[kind]()
     batch = draw(st.lists(st.integers(1, 3), max_size=2))
     return mask, values.standard_normal(batch + shape)
@@ -142,7 +142,7 @@ def test_a_split_is_of_zeros_and_ones_over_a_vector(array):
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 5)])
 def test_nothing_keeps_an_empty_slice_that_tells_the_size(shape):
-    mask = masks.Nothing(len(shape) - 1)
+    mask = masks.ChangeAll(len(shape) - 1)
     kept, changed = mask.split(tf.ones(shape))
     assert kept.shape == (*shape[:-1], 0) and changed.shape == shape
     np.testing.assert_array_equal(mask.sum_changed(changed), [np.prod(shape[1:])] * 2)

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tests import laws
 from tfp_realnvp import networks
-from tfp_realnvp.networks.layers import BoundedScale, spawn_seeds
+from tfp_realnvp.common import spawn_seeds
+from tfp_realnvp.networks.scales import BoundedScale
 
 X = np.random.default_rng(0).normal(1.0, 2.0, size=(16, 5, 7, 3)).astype(np.float32)
 
@@ -168,7 +169,7 @@ def test_convolutions_take_up_the_norms_behind_them(use_magnitude, use_bias):
     for layer in (conv, norm):
         layer.build(x.shape)
         laws.randomize_weights(layer.weights)
-    for plain, taken_up, of_norm in zip(conv.rows(), conv.rows(norm.affine()), norm.rows(), strict=True):
+    for plain, taken_up, of_norm in zip(conv.unstacked(), conv.unstacked(norm.affine()), norm.unstacked(), strict=True):
         expected, _ = norm.normalize(conv.convolve(x, plain), of_norm, training=False)
         np.testing.assert_allclose(conv.convolve(x, taken_up), expected, rtol=1e-10, atol=1e-10)
 

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from tests import laws
 from tfp_realnvp.networks import Rematerialized, ResidualBlocks, ResNet
-from tfp_realnvp.networks.layers import recomputing
+from tfp_realnvp.networks.rematerialization import recomputing
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

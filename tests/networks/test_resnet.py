@@ -107,9 +107,9 @@ def test_without_norm_nothing_is_doubled():
     h = network.conv_in(np.maximum(h, 0).astype(np.float32))
     residual = h
     for conv in network.blocks.convs:
-        (row,) = conv.rows()
+        (row,) = conv.unstacked()
         residual = conv.convolve(tf.nn.relu(residual), row)
-    before, behind = network.skips.rows()
+    before, behind = network.skips.unstacked()
     skip = network.skips.convolve(h, before) + network.skips.convolve(h + residual, behind)
     expected = network.conv_out(tf.nn.relu(skip))
     np.testing.assert_allclose(network(X), expected, rtol=1e-4, atol=1e-5)

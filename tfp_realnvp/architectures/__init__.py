@@ -1,5 +1,6 @@
 """The flows of the papers, each in a file that reads like the paper's figure; where bijectors meet networks."""
 
+from tfp_realnvp.architectures.architecture import Architecture
 from tfp_realnvp.architectures.glow import Glow
 from tfp_realnvp.architectures.nice import NICE
 from tfp_realnvp.architectures.real_nvp import RealNVP
@@ -7,4 +8,4 @@ from tfp_realnvp.architectures.subpixel import SubpixelFlow
 from tfp_realnvp.architectures.uva import UvA
 from tfp_realnvp.architectures.vector_real_nvp import VectorRealNVP
 
-__all__ = ["NICE", "Glow", "RealNVP", "SubpixelFlow", "UvA", "VectorRealNVP"]
+__all__ = ["NICE", "Architecture", "Glow", "RealNVP", "SubpixelFlow", "UvA", "VectorRealNVP"]

@@ -1,16 +1,22 @@
 """Glow (Kingma and Dhariwal, arXiv 1807.03039): actnorm, invertible 1×1 convolution, coupling."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
+import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Convolution, Squeeze, additive, affine
-from tfp_realnvp.bijectors.masks import Channel, Nothing
-from tfp_realnvp.networks import ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
-from tfp_realnvp.networks.layers import register, spawn_seeds
+from tfp_realnvp.bijectors.masks import ChangeAll, Channel
+from tfp_realnvp.common import register, spawn_seeds
+from tfp_realnvp.networks import BoundedScale, ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
 
-BOUNDS = {"sigmoid": SigmoidScale, "tanh": ChannelTanhScale}
+tfb = tfp.bijectors
+
+BOUNDS: dict[str, type[BoundedScale]] = {"sigmoid": SigmoidScale, "tanh": ChannelTanhScale}
 
 
 @register
@@ -83,7 +89,7 @@ class Glow(Architecture):
     ):
         super().__init__(locals())
 
-    def flow(self, networks):
+    def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         options = self.options
         if len(options.event_shape) != 3:
             raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
@@ -93,74 +99,90 @@ class Glow(Architecture):
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {options.bound!r}")
         bound = BOUNDS[options.bound] if options.use_affine else None
         step = functools.partial(
-            glow_step, networks=networks, filters=options.filters, bound=bound, factorized=options.factorized
+            glow_step, layers=layers, filters=options.filters, bound=bound, factorized=options.factorized
         )
-        return multi_scale(
-            options.event_shape, options.num_scales, options.steps_per_scale, step, options.seed, networks
-        )
+        return multi_scale(options.event_shape, options.num_scales, options.steps_per_scale, step, options.seed, layers)
 
-    def factor_outs(self):
+    def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         return [(Squeeze(), None)] * (self.options.num_scales - 1)
 
 
-def multi_scale(shape, num_scales, steps_per_scale, step, seed, networks, scale=0):
+def multi_scale(
+    shape: tuple[int, int, int],
+    num_scales: int,
+    steps_per_scale: int,
+    step: Callable[..., list[tfb.Bijector]],
+    seed: int | None,
+    layers: LayerStore,
+    scale: int = 0,
+) -> list[tfb.Bijector]:
     """The recursion over the scales: squeeze, steps, half of the channels leave, the next scale for the others.
 
     Args:
       shape: (height, width, channels) of what enters this scale.
-      num_scales: how many scales there are from this one on.
+      num_scales: number of scales from this one on.
       steps_per_scale: int.
-      step: function of a name, the shape of what enters, and a seed, that gives a step's layers, such as `glow_step`.
+      step: function of a name, the shape of its input, a seed and a scale that returns the bijectors of a step, such as
+        `glow_step`.
       seed: int or None.
-      networks: `Networks`.
-      scale: int, the number of this scale, in the names of its networks.
+      layers: `LayerStore`.
+      scale: int, the number of this scale.
 
     Returns:
-      List of layers, data → latent.
+      The bijectors, data → latent.
     """
     height, width, channels = shape[0] // 2, shape[1] // 2, 4 * shape[2]
     squeezed, half = (height, width, channels), (height, width, channels // 2)
     here, below = spawn_seeds(seed, 2)
-    layers = []
+    bijectors = []
     for number, step_seed in enumerate(spawn_seeds(here, steps_per_scale)):
-        layers += step(f"scale_{scale}_step_{number}", squeezed, step_seed)
-    if num_scales == 1 or networks.context_size:
-        prior = networks.prior(f"scale_{scale}_learned_prior", (height, width, 2 * channels))
-        layers.append(Coupling(Nothing(3), prior))
+        bijectors += step(f"step_{number}", squeezed, step_seed, scale=scale)
+    if num_scales == 1 or layers.context_size:
+        prior = layers.prior("learned_prior", (height, width, 2 * channels), scale)
+        bijectors.append(Coupling(ChangeAll(3), prior))
     if num_scales == 1:
-        return inside(Squeeze(), layers)
+        return inside(Squeeze(), bijectors)
     prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
-    layers.append(Coupling(Channel(), networks.conditioner(f"scale_{scale}_split_prior", prior, half)))
-    coarser = multi_scale(half, num_scales - 1, steps_per_scale, step, below, networks, scale + 1)
-    return inside(Squeeze(), [*layers, FactorOut(sequential(coarser))])
+    bijectors.append(Coupling(Channel(), layers.conditioner("split_prior", prior, half, scale)))
+    coarser = multi_scale(half, num_scales - 1, steps_per_scale, step, below, layers, scale + 1)
+    return inside(Squeeze(), [*bijectors, FactorOut(sequential(coarser))])
 
 
-def glow_step(name, shape, seed, networks, filters, bound=SigmoidScale, factorized=True):
+def glow_step(
+    name: str,
+    shape: tuple[int, int, int],
+    seed: int | None,
+    layers: LayerStore,
+    filters: int,
+    bound: type[BoundedScale] | None = SigmoidScale,
+    factorized: bool = True,
+    scale: int = 0,
+) -> list[tfb.Bijector]:
     """A step of flow, figure 2a.
 
     Args:
-      name: str, with which the names of its networks begin.
-      shape: (height, width, channels) of what it maps.
+      name: the beginning of the names of its networks.
+      shape: (height, width, channels) of its input.
       seed: int or None.
-      networks: `Networks`.
+      layers: `LayerStore`.
       filters: width of the coupling's network.
-      bound: class of `networks.layers.BoundedScale`, of the coupling's log-scales; None for an additive coupling.
+      bound: class of the bound of the coupling's log-scales; None for an additive coupling.
       factorized: see `Glow`.
 
     Returns:
-      List of layers, data → latent.
+      The bijectors, data → latent.
     """
     *size, channels = shape
     matrix_seed, network_seed = spawn_seeds(seed, 2)
-    norm = networks.layer(f"{name}_act_norm", ChannelAffine, (channels,))
+    norm = layers.layer(f"{name}_act_norm", ChannelAffine, (channels,), scale)
     matrix = functools.partial(InvertibleMatrix, channels, factorized, matrix_seed)
-    matrix = networks.layer(f"{name}_convolution", matrix, shape)
+    matrix = layers.layer(f"{name}_convolution", matrix, shape, scale)
 
-    def network(name, dtype):
+    def network(name: str, dtype: Any) -> keras.layers.Layer:
         if bound is None:
             return GlowNet(channels // 2, filters, network_seed, name=name, dtype=dtype)
         return bound(GlowNet(channels, filters, network_seed, dtype=dtype), name=name, dtype=dtype)
 
-    conditioner = networks.conditioner(f"{name}_coupling", network, (*size, channels // 2))
+    conditioner = layers.conditioner(f"{name}_coupling", network, (*size, channels // 2), scale)
     coupling = Coupling(Channel(), conditioner, additive if bound is None else affine)
     return [ActNorm(norm), Invertible1x1Convolution(matrix), coupling]

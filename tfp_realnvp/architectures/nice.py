@@ -2,14 +2,17 @@
 
 import functools
 import math
+from typing import Any
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts
-from tfp_realnvp.bijectors import Coupling, additive, scale
-from tfp_realnvp.bijectors.masks import Nothing, Split
+from tfp_realnvp.architectures.layer_store import LayerStore
+from tfp_realnvp.bijectors import Coupling, additive, diagonal
+from tfp_realnvp.bijectors.masks import ChangeAll, Split
+from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP
-from tfp_realnvp.networks.layers import register, spawn_seeds
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -17,8 +20,8 @@ tfd = tfp.distributions
 DIAGONAL_RATE = 10.0  # Adam moves a weight by its learning rate a step, and the log-scales have nats to go
 
 
-def _diagonal(params):
-    return scale(DIAGONAL_RATE * params)
+def _diagonal(params: tf.Tensor) -> tfb.Bijector:
+    return diagonal(DIAGONAL_RATE * params)
 
 
 @register
@@ -66,28 +69,28 @@ class NICE(Architecture):
     ):
         super().__init__(locals())
 
-    def flow(self, networks):
+    def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         options, shape = self.options, self.options.event_shape
         check_counts(options, "num_couplings")
         size = math.prod(shape)
         if size < 2:
             raise ValueError(f"event_shape must have at least two entries; got {shape}")
-        layers = []
+        bijectors = []
         for number, seed in enumerate(spawn_seeds(options.seed, options.num_couplings)):
             mask = [(entry + number + 1) % 2 for entry in range(size)]
             network = functools.partial(MLP, size - sum(mask), tuple(options.hidden_units), seed=seed)
-            conditioner = networks.conditioner(f"scale_0_coupling_{number}", network, (sum(mask),))
-            layers.append(Coupling(Split(mask), conditioner, additive))
-        layers.append(Coupling(Nothing(1), networks.prior("scale_0_diagonal", (size,)), _diagonal))
+            conditioner = layers.conditioner(f"coupling_{number}", network, (sum(mask),))
+            bijectors.append(Coupling(Split(mask), conditioner, additive))
+        bijectors.append(Coupling(ChangeAll(1), layers.prior("diagonal", (size,)), _diagonal))
         if len(shape) == 1:
-            return layers
+            return bijectors
         flatten = tfb.Reshape(event_shape_in=shape, event_shape_out=(size,))
-        return [flatten, *layers, tfb.Reshape(event_shape_in=(size,), event_shape_out=shape)]
+        return [flatten, *bijectors, tfb.Reshape(event_shape_in=(size,), event_shape_out=shape)]
 
     @property
-    def is_convolutional(self):
+    def is_convolutional(self) -> bool:
         return False
 
-    def nats_of_unit_pixels(self, nats):
+    def nats_of_unit_pixels(self, nats: Any) -> Any:
         """Log-likelihoods of x / num_bins, in which the paper reports them, from those of x: + D log num_bins."""
         return nats + math.prod(self.event_shape) * math.log(self.num_bins or 1)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.networks import TanhScale
-from tfp_realnvp.networks.layers import moments_of
+from tfp_realnvp.networks import Moments, TanhScale
+from tfp_realnvp.networks.moments import moments_of
 
 # The slots of the script's optimizers and its counters of steps: no part of the function.
 _UNUSED = re.compile(r"(.*/)?(Adam(_1)?|RMSProp(_1)?|Momentum|beta[12]_power|global_step|step)")
@@ -138,20 +138,30 @@ class _Weight:
 def _weights(model):
     """The authors' name of each of the model's weights → the `_Weight`."""
     weights = {}
-    for network in model.networks:
-        scale, coupling, moments = re.fullmatch(r"(scale_\d+)_(coupling_\d+)(_moments)?", network.name).groups()
-        parts = {"bn_out": (network, ())} if moments else _parts(network)
-        for part, (layer, index) in parts.items():
-            for variable in layer.weights:
-                if variable.name in _OFFICIAL_NAMES:
-                    name = f"model/{scale}/{coupling}/{part}/{_OFFICIAL_NAMES[variable.name]}"
-                    weights[name] = _Weight(variable, index)
-        if isinstance(network, TanhScale):
-            is_checkerboard = network.network.checkerboard is not None
-            name = "rescaling_scale" if is_checkerboard else "scale"
-            weights[f"model/{scale}/{coupling}/{name}"] = _Weight(network.a)
-            if network.use_offset:
-                weights[f"model/{scale}/{coupling}/scale_shift"] = _Weight(network.b)
+    by_scale = model.networks_by_scale()
+    for scale, networks in enumerate(by_scale):
+        # The numbers of the couplings in the authors' code: only the last scale has a fourth checkerboard coupling.
+        numbers = (0, 1, 2, 3) if scale == len(by_scale) - 1 else (0, 1, 2, 4, 5, 6)
+        conditioners = [network for network in networks if not isinstance(network, Moments)]
+        moments = [network for network in networks if isinstance(network, Moments)] or [None] * len(conditioners)
+        for number, conditioner, norm in zip(numbers, conditioners, moments, strict=True):
+            for name, weight in _weights_of_coupling(conditioner, norm).items():
+                weights[f"model/scale_{scale}/coupling_{number}/{name}"] = weight
+    return weights
+
+
+def _weights_of_coupling(conditioner: keras.layers.Layer, moments: Moments | None) -> dict[str, _Weight]:
+    """The authors' name within a coupling of each of its weights → the `_Weight`."""
+    weights = {}
+    for part, (layer, index) in {**_parts(conditioner), **({"bn_out": (moments, ())} if moments else {})}.items():
+        for variable in layer.weights:
+            if variable.name in _OFFICIAL_NAMES:
+                weights[f"{part}/{_OFFICIAL_NAMES[variable.name]}"] = _Weight(variable, index)
+    if isinstance(conditioner, TanhScale):
+        is_checkerboard = conditioner.network.checkerboard is not None
+        weights["rescaling_scale" if is_checkerboard else "scale"] = _Weight(conditioner.a)
+        if conditioner.use_offset:
+            weights["scale_shift"] = _Weight(conditioner.b)
     return weights
 
 

@@ -1,9 +1,16 @@
 """Real NVP (Dinh, Sohl-Dickstein and Bengio, arXiv 1605.08803), as in the authors' code."""
 
 import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures import official_checkpoint
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import (
     BatchNormalization,
     Coupling,
@@ -13,10 +20,12 @@ from tfp_realnvp.bijectors import (
     affine,
     affine_scale_first,
 )
-from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense
+from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense, Mask
+from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP, Moments, ResNet, TanhScale
-from tfp_realnvp.networks.layers import register, spawn_seeds
 from tfp_realnvp.saving import checked_config
+
+tfb = tfp.bijectors
 
 
 @register
@@ -104,13 +113,13 @@ class RealNVP(Architecture):
     ):
         super().__init__(locals())
 
-    def flow(self, networks):
+    def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         options = self.options
         _check(options)
         flow_of = _image_flow if len(options.event_shape) == 3 else _vector_flow
-        return flow_of(options.event_shape, options, options.seed, networks)
+        return flow_of(options.event_shape, options, options.seed, layers)
 
-    def factor_outs(self):
+    def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         if len(self.event_shape) == 1 or self.options.recursion_type == 1:
             return []
         channels, leaving = self.event_shape[-1], []
@@ -120,19 +129,19 @@ class RealNVP(Architecture):
         return leaving
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "RealNVP":
         # Until format 2 each block of a residual network had weights of its own.
         return cls(**checked_config(config, oldest=2 if len(config["event_shape"]) == 3 else 1))
 
     @classmethod
-    def from_official_checkpoint(cls, prefix, image_size=None, **kwargs):
+    def from_official_checkpoint(cls, prefix: Any, image_size: int | None = None, **kwargs: Any) -> "RealNVP":
         """The model of a checkpoint of the authors' TensorFlow 1 script, with its weights.
 
         Args:
           prefix: path of the checkpoint, without .index or .data-…
-          image_size: height and width of the images, which no variable tells; None for those that the authors train
-            as many scales on: 32 for 2 and 4 scales, 64 for 5, otherwise 2^(num_scales + 1).
-          **kwargs: what the variables leave open, such as `seed`, `dtype`, `l2`, `running_average`.
+          image_size: height and width of the images, which no variable tells. None for the size that the authors use
+            with this number of scales: 32 for 2 and 4 scales, 64 for 5, otherwise 2^(num_scales + 1).
+          **kwargs: arguments that the variables do not determine, such as `seed`, `dtype`, `l2`, `running_average`.
 
         Raises:
           ValueError: where there is no such checkpoint, or its variables are not those of a Real NVP; they are listed.
@@ -147,8 +156,10 @@ class RealNVP(Architecture):
         return model
 
 
-def _image_flow(shape, options, seed, networks, scale=0):
-    """The recursion over the scales: a list of layers, data → latent."""
+def _image_flow(
+    shape: tuple[int, int, int], options: types.SimpleNamespace, seed: int | None, layers: LayerStore, scale: int = 0
+) -> list[tfb.Bijector]:
+    """The recursion over the scales: the bijectors, data → latent."""
     height, width, channels = shape
     here, below = spawn_seeds(seed, 2)
     seeds = iter(spawn_seeds(here, 7))
@@ -163,56 +174,69 @@ def _image_flow(shape, options, seed, networks, scale=0):
         l2=options.l2,
     )
 
-    # Numbered as in the authors' code.
-    def checkerboard(number, top_left, use_affine=True):
-        network = functools.partial(resnet, filters=filters, checkerboard=top_left, seed=next(seeds))
-        name, scale_options = f"scale_{scale}_coupling_{number}", dict(initial=0.0, l2=options.l2)
-        return _coupling(Checkerboard(top_left), shape, network, options, use_affine, networks, name, **scale_options)
+    coupling = functools.partial(_coupling, options=options, layers=layers, scale=scale)
 
-    def channel(number, keep_first, use_affine=True):
+    # The numbers are those of the authors' code.
+    def checkerboard(number: int, top_left: int, use_affine: bool = True) -> list[tfb.Bijector]:
+        network = functools.partial(resnet, filters=filters, checkerboard=top_left, seed=next(seeds))
+        return coupling(number, Checkerboard(top_left), shape, network, use_affine, initial=0.0, l2=options.l2)
+
+    def channel(number: int, keep_first: bool, use_affine: bool = True) -> list[tfb.Bijector]:
         network = functools.partial(resnet, filters=2 * filters, seed=next(seeds))
         half = (height // 2, width // 2, 2 * channels)
-        name = f"scale_{scale}_coupling_{number}"
-        return _coupling(Channel(keep_first), half, network, options, use_affine, networks, name)
+        return coupling(number, Channel(keep_first), half, network, use_affine)
 
     use_affine = options.use_affine
-    layers = [*checkerboard(0, 1, use_affine), *checkerboard(1, 0, use_affine), *checkerboard(2, 1)]
+    bijectors = [*checkerboard(0, 1, use_affine), *checkerboard(1, 0, use_affine), *checkerboard(2, 1)]
     if scale == options.num_scales - 1:
-        return [*layers, *checkerboard(3, 0)]
-    layers += inside(Squeeze(), [*channel(4, True, use_affine), *channel(5, False, use_affine), *channel(6, True)])
+        return [*bijectors, *checkerboard(3, 0)]
+    bijectors += inside(Squeeze(), [*channel(4, True, use_affine), *channel(5, False, use_affine), *channel(6, True)])
     num_kept = _num_kept(channels, options.recursion_type)
-    coarser = _image_flow((height // 2, width // 2, num_kept), options, below, networks, scale + 1)
+    coarser = _image_flow((height // 2, width // 2, num_kept), options, below, layers, scale + 1)
     if options.recursion_type > 1:
         coarser = [FactorOut(sequential(coarser), num_kept)]
-    return [*layers, *inside(Squeeze(diagonal_first=True), coarser)]
+    return [*bijectors, *inside(Squeeze(diagonal_first=True), coarser)]
 
 
-def _num_kept(channels, recursion_type):
-    """How many of the 4 · channels of a squeezed image go on to the next scale."""
+def _num_kept(channels: int, recursion_type: int) -> int:
+    """The number of channels, of the 4 · channels of a squeezed image, that go on to the next scale."""
     return {1: 4, 2: 2, 3: 1, 4: 1}[recursion_type] * channels
 
 
-def _vector_flow(shape, options, seed, networks):
-    """Couplings over vectors, their masks alternating between even and odd entries: a list of layers, data → latent."""
+def _vector_flow(
+    shape: tuple[int], options: types.SimpleNamespace, seed: int | None, layers: LayerStore
+) -> list[tfb.Bijector]:
+    """Couplings over vectors whose masks alternate between even and odd entries: the bijectors, data → latent."""
     (size,) = shape
-    layers = []
+    bijectors = []
     for number, layer_seed in enumerate(spawn_seeds(seed, 4 * options.num_scales)):
         mask = Dense([(entry + number) % 2 for entry in range(size)])
         hidden_units = [options.filters] * options.num_blocks
         network = functools.partial(MLP, hidden_units=hidden_units, seed=layer_seed)
         scale, number = divmod(number, 4)
         use_affine = options.use_affine or number >= 2
-        layers += _coupling(mask, shape, network, options, use_affine, networks, f"scale_{scale}_coupling_{number}")
-    return layers
+        bijectors += _coupling(number, mask, shape, network, use_affine, options, layers, scale)
+    return bijectors
 
 
-def _coupling(mask, shape, network, options, use_affine, networks, name, initial=1.0, l2=0.0):
-    """A coupling whose kept and changed parts have this shape, and the batch norm of what it changed.
+def _coupling(
+    number: int,
+    mask: Mask,
+    shape: tuple[int, ...],
+    network: Callable[..., keras.layers.Layer],
+    use_affine: bool,
+    options: types.SimpleNamespace,
+    layers: LayerStore,
+    scale: int,
+    initial: float = 1.0,
+    l2: float = 0.0,
+) -> list[tfb.Bijector]:
+    """A coupling whose kept and changed parts have this shape, and the batch norm of the changed part.
 
-    `network` makes the conditioner of a number of outputs; `initial` and `l2` are those of its `TanhScale`.
+    `network` makes the conditioner with a number of outputs; `initial` and `l2` are arguments of its `TanhScale`.
     """
 
-    def bounded(name, dtype):
+    def bounded(name: str, dtype: Any) -> TanhScale:
         return TanhScale(
             network(2 * shape[-1], dtype=dtype), initial, not options.use_batch_norm, l2, dtype=dtype, name=name
         )
@@ -221,15 +245,15 @@ def _coupling(mask, shape, network, options, use_affine, networks, name, initial
         make, bijector_fn = bounded, affine_scale_first if options.scale_first else affine
     else:
         make, bijector_fn = functools.partial(network, shape[-1]), additive
-    coupling = Coupling(mask, networks.conditioner(name, make, shape), bijector_fn)
+    coupling = Coupling(mask, layers.conditioner(f"coupling_{number}", make, shape, scale), bijector_fn)
     if not options.use_batch_norm:
         return [coupling]
     momentum = {} if options.running_average is None else dict(momentum=options.running_average, running=True)
-    moments = networks.layer(f"{name}_moments", functools.partial(Moments, **momentum), (shape[-1],))
+    moments = layers.layer(f"coupling_{number}_moments", functools.partial(Moments, **momentum), (shape[-1],), scale)
     return [coupling, BatchNormalization(moments, mask)]
 
 
-def _check(options):
+def _check(options: types.SimpleNamespace) -> None:
     shape = options.event_shape
     check_counts(options, "num_scales", "filters", "num_blocks")
     check_divisible(shape, 2 ** (options.num_scales - 1), "2^(num_scales - 1)")
@@ -241,6 +265,6 @@ def _check(options):
             f"{options.running_average!r} with use_batch_norm={options.use_batch_norm}"
         )
     of_images = dict(recursion_type=2, skip=True, bottleneck=False)
-    given = {name: getattr(options, name) for name in of_images if getattr(options, name) != of_images[name]}
-    if len(shape) == 1 and given:
-        raise ValueError(f"{', '.join(given)} must be left at the default for vectors; got {given}")
+    changed = {name: getattr(options, name) for name in of_images if getattr(options, name) != of_images[name]}
+    if len(shape) == 1 and changed:
+        raise ValueError(f"{', '.join(changed)} must be left at the default for vectors; got {changed}")

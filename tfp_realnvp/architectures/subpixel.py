@@ -1,16 +1,18 @@
 """`SubpixelFlow`: an image from coarse to fine, a quarter of the pixels at a time, by mixtures of logistics."""
 
 import functools
+import types
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
 from tfp_realnvp.architectures.glow import glow_step, multi_scale
+from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, LogisticMixture, Squeeze
-from tfp_realnvp.bijectors.masks import Channel, Nothing
+from tfp_realnvp.bijectors.masks import ChangeAll, Channel
+from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, InterpolatingResNet
-from tfp_realnvp.networks.layers import register, spawn_seeds
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -86,33 +88,39 @@ class SubpixelFlow(Architecture):
     ):
         super().__init__(locals())
 
-    def flow(self, networks):
+    def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         options = self.options
         if len(options.event_shape) != 3:
             raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
         check_counts(options, "num_scales", "filters", "num_blocks", "num_components")
         check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
-        layers = _scale(options.event_shape, options, options.seed, networks)
-        return [*layers, *_refinement(options, networks)]
+        bijectors = _scale(options.event_shape, options, options.seed, layers)
+        return [*bijectors, *_refinement(options, layers)]
 
-    def factor_outs(self):
-        if self.options.refining_steps:  # the latents are then Glow's
+    def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
+        if self.options.refining_steps:  # Glow makes the latents then.
             return [(Squeeze(), None)] * (self.options.refining_scales - 1)
         return [(Squeeze(diagonal_first=True), self.event_shape[-1])] * self.options.num_scales
 
 
-def _scale(shape, options, seed, networks, scale=0):
-    """The recursion over the scales: a list of layers, data → latent."""
+def _scale(
+    shape: tuple[int, int, int],
+    options: types.SimpleNamespace,
+    seed: int | None,
+    layers: LayerStore,
+    scale: int = 0,
+) -> list[tfb.Bijector]:
+    """The recursion over the scales: the bijectors, data → latent."""
     height, width, channels = shape
-    unit = 0.01 * 2**scale  # in steps of twice the length neighbours differ by about twice as much
+    unit = 0.01 * 2**scale  # Neighbours at twice the distance differ by about twice as much.
     mixture = functools.partial(residual_mixture, channels=channels, num_components=options.num_components, unit=unit)
     num_params = channels + channels * (channels - 1) // 2 + 3 * channels * options.num_components
     if scale == options.num_scales:
-        prior = networks.prior(f"scale_{scale}_learned_prior", (height, width, num_params))
-        return [Coupling(Nothing(3), prior, mixture)]
+        prior = layers.prior("learned_prior", (height, width, num_params), scale)
+        return [Coupling(ChangeAll(3), prior, mixture)]
     *seeds, below = spawn_seeds(seed, 4)
     half = (height // 2, width // 2, channels)
-    layers = []
+    bijectors = []
     for num_known in (3, 2, 1):
         make = functools.partial(
             InterpolatingResNet,
@@ -125,43 +133,41 @@ def _scale(shape, options, seed, networks, scale=0):
             seeds[num_known - 1],
         )
         known = num_known * channels
-        conditioner = networks.conditioner(f"scale_{scale}_place_{num_known}", make, (*half[:2], known))
+        conditioner = layers.conditioner(f"place_{num_known}", make, (*half[:2], known), scale)
         coupling = Coupling(Channel(num_first=known), conditioner, mixture)
-        layers.append(coupling if num_known == 3 else FactorOut(coupling, known + channels))
-    coarser = FactorOut(sequential(_scale(half, options, below, networks, scale + 1)), channels)
-    return inside(Squeeze(diagonal_first=True), [*layers, coarser])
+        bijectors.append(coupling if num_known == 3 else FactorOut(coupling, known + channels))
+    coarser = FactorOut(sequential(_scale(half, options, below, layers, scale + 1)), channels)
+    return inside(Squeeze(diagonal_first=True), [*bijectors, coarser])
 
 
-def _refinement(options, networks):
+def _refinement(options: types.SimpleNamespace, layers: LayerStore) -> list[tfb.Bijector]:
     """Glow's steps over the latents."""
     if not options.refining_steps:
         return []
     check_counts(options, "refining_scales", "refining_steps", "refining_filters")
     check_divisible(options.event_shape, 2**options.refining_scales, "2^refining_scales")
-    step = functools.partial(glow_step, networks=networks, filters=options.refining_filters, bound=ChannelTanhScale)
-    seed = spawn_seeds(options.seed, 5)[-1]  # the first four are the pixels'
-    first = options.num_scales + 1  # after the scales of the pixels and what they leave
-    return multi_scale(
-        options.event_shape, options.refining_scales, options.refining_steps, step, seed, networks, first
-    )
+    step = functools.partial(glow_step, layers=layers, filters=options.refining_filters, bound=ChannelTanhScale)
+    seed = spawn_seeds(options.seed, 5)[-1]  # The first four belong to the pixels.
+    first = options.num_scales + 1  # After the scales of the pixels and the coarsest image.
+    return multi_scale(options.event_shape, options.refining_scales, options.refining_steps, step, seed, layers, first)
 
 
-def residual_mixture(params, channels, num_components, unit):
-    """The map of a pixel: a mixture of logistics of what remains of it after a prediction.
+def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit: float) -> tfb.Bijector:
+    """The map of a pixel: a mixture of logistics for its difference from a prediction.
 
     ```none
     y = mixture(triangular((x − shift) / unit))
     ```
 
-    Where all parameters are 0 the components lie between −1 and 1, so that they can part, and of each channel what
-    remains of the one before it is taken off.
+    Where all parameters are 0 the components lie between −1 and 1, so that training can move them apart, and each
+    channel's difference has the difference of the channel before it subtracted.
 
     Args:
       params: tensor whose last axis holds the shift of each channel, the coefficients of `ChannelAutoregressive`, and
         the logits, locations and log-scales of `LogisticMixture`.
       channels: channels of a pixel.
-      num_components: logistics a mixture.
-      unit: the size of what remains, before training.
+      num_components: logistics per mixture.
+      unit: the typical size of the difference before training.
 
     Returns:
       A `tfb.Bijector` whose forward direction is data → latent.

@@ -1,14 +1,20 @@
 """The three flows of the UvA deep learning tutorial 11 (P. Lippe): simple, variational dequantization, multi-scale."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import Coupling, FactorOut, Squeeze
-from tfp_realnvp.bijectors.masks import Checkerboard, Dense
+from tfp_realnvp.bijectors.masks import Checkerboard, Dense, Mask
+from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet
-from tfp_realnvp.networks.layers import register, spawn_seeds
+
+tfb = tfp.bijectors
 
 
 @register
@@ -60,20 +66,20 @@ class UvA(Architecture):
     ):
         super().__init__(locals())
 
-    def flow(self, networks):
+    def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         options = self.options
         if len(options.event_shape) != 3:
             raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
         check_counts(options, "filters", "num_blocks")
         seeds = iter(spawn_seeds(options.seed, 8))
 
-        def couplings(scale, shape, filters, masks):
-            layers, channels = [], shape[-1]
-            for number, mask in enumerate(masks):
+        def couplings(scale: int, shape: tuple, filters: int, masks: Sequence[Mask], first: int = 0) -> list[Coupling]:
+            bijectors, channels = [], shape[-1]
+            for number, mask in enumerate(masks, start=first):
                 network = functools.partial(_conditioner, 2 * channels, filters, options.num_blocks, next(seeds))
-                conditioner = networks.conditioner(f"scale_{scale}_coupling_{number}", network, shape)
-                layers.append(Coupling(mask, conditioner))
-            return layers
+                conditioner = layers.conditioner(f"coupling_{number}", network, shape, scale)
+                bijectors.append(Coupling(mask, conditioner))
+            return bijectors
 
         if not options.multi_scale:
             return couplings(0, options.event_shape, options.filters, [Checkerboard(i % 2) for i in range(8)])
@@ -83,20 +89,22 @@ class UvA(Architecture):
         height, width, channels = options.event_shape
         half, quarter = (height // 2, width // 2, 4 * channels), (height // 4, width // 4, 8 * channels)
         fine = couplings(0, options.event_shape, options.filters, [Checkerboard(0), Checkerboard(1)])
-        middle = couplings("0_squeezed", half, 3 * options.filters // 2, _halves(half[-1], 2))
+        middle = couplings(0, half, 3 * options.filters // 2, _halves(half[-1], 2), first=2)
         coarse = couplings(1, quarter, 2 * options.filters, _halves(quarter[-1], 4))
         return [*fine, *inside(Squeeze(), [*middle, FactorOut(sequential(inside(Squeeze(), coarse)))])]
 
-    def factor_outs(self):
+    def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         return [(Squeeze(), None)] if self.options.multi_scale else []
 
 
-def _conditioner(out_channels, filters, num_blocks, seed, name, dtype):
+def _conditioner(
+    out_channels: int, filters: int, num_blocks: int, seed: int | None, name: str, dtype: Any
+) -> ChannelTanhScale:
     network = GatedConvNet(out_channels, filters, num_blocks, seed, dtype=dtype)
     return ChannelTanhScale(network, dtype=dtype, name=name)
 
 
-def _halves(channels, number):
+def _halves(channels: int, number: int) -> list[Dense]:
     """Masks of all channels that keep the first half, the second, the first, …"""
     first = np.arange(channels) < channels // 2
     return [Dense((first if i % 2 == 0 else ~first)[np.newaxis, np.newaxis]) for i in range(number)]

@@ -1,15 +1,21 @@
 """Real NVP for vectors: tabular data, and densities given a context, as for simulation-based inference."""
 
 import functools
+import types
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts
+from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import ActNorm, BatchNormalization, Coupling
 from tfp_realnvp.bijectors.masks import Split
+from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP, ChannelAffine, FixedMoments, Moments, TanhScale
-from tfp_realnvp.networks.layers import register, spawn_seeds
+
+tfb = tfp.bijectors
 
 
 @register
@@ -65,72 +71,73 @@ class VectorRealNVP(Architecture):
     ):
         super().__init__(locals())
 
-    def flow(self, networks):
+    def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         options, shape = self.options, self.options.event_shape
         if len(shape) != 1:
             raise ValueError(f"event_shape must be (size,); got {shape}")
         if options.num_bins is not None:
             raise ValueError(f"num_bins must be None: the data are continuous; got {options.num_bins!r}")
-        if shape == (1,) and networks.context_size == 0:
+        if shape == (1,) and layers.context_size == 0:
             raise ValueError("event_shape must have at least two entries without a context; got (1,)")
         check_counts(options, "num_couplings")
         norms = {"batch": _batch_norm, "act": _act_norm, None: lambda *_: []}
         if options.norm not in norms:
             raise ValueError(f'norm must be "batch", "act" or None; got {options.norm!r}')
         (size,) = shape
-        moments = networks.layer("scale_0_standardization", FixedMoments, shape)
+        moments = layers.layer("standardization", FixedMoments, shape)
         if options.context_size:
-            of_context = networks.layer("scale_0_context_standardization", FixedMoments, (options.context_size,))
-            if networks.context is not None:
-                mean, variance = of_context(networks.context)
-                networks = networks.given((networks.context - mean) * tf.math.rsqrt(variance))
-        layers = [BatchNormalization(moments, event_ndims=1, epsilon=0.0)]
+            context_moments = layers.layer("context_standardization", FixedMoments, (options.context_size,))
+            if layers.context is not None:
+                mean, variance = context_moments(layers.context)
+                layers = layers.with_context((layers.context - mean) * tf.math.rsqrt(variance))
+        bijectors = [BatchNormalization(moments, event_ndims=1, epsilon=0.0)]
         for number, seed in enumerate(spawn_seeds(options.seed, options.num_couplings)):
-            name, (mask_seed, network_seed) = f"scale_0_coupling_{number}", spawn_seeds(seed, 2)
+            name, (mask_seed, network_seed) = f"coupling_{number}", spawn_seeds(seed, 2)
             mask = (np.arange(size) + number) % 2 if size > 1 else np.zeros(1, int)
             if options.random_masks:
                 mask = np.random.default_rng(mask_seed).permutation(mask)
             changed = int(size - sum(mask))
             make = functools.partial(_conditioner, 2 * changed, options, network_seed)
-            layers.append(Coupling(Split(mask), networks.conditioner(name, make, (size - changed,))))
+            bijectors.append(Coupling(Split(mask), layers.conditioner(name, make, (size - changed,))))
             if number < options.num_couplings - 1:
-                layers += norms[options.norm](networks, f"{name}_norm", shape)
-        return layers
+                bijectors += norms[options.norm](layers, f"{name}_norm", shape)
+        return bijectors
 
-    def adapt(self, x, y=None):
+    def adapt(self, x: Any, y: Any = None) -> None:
         """Standardizes by the means and deviations of these data, as `keras.layers.Normalization` does.
 
         Args:
           x, y: the training data, as for `fit`; a context is standardized as well, in front of the conditioners.
 
         Raises:
-          ValueError: for data that do not fit the model, are NaN, or of which a column is constant.
+          ValueError: for data that do not fit the model, are NaN, or have a constant column.
+
+        Example: `posterior.adapt(parameters, observations)`
         """
         parts = zip(*self.batches(x if isinstance(x, tf.data.Dataset) else (x, y), batch_size=2**14), strict=True)
-        columns, adapted = {"x": "scale_0_standardization", "y": "scale_0_context_standardization"}, []
-        for (argument, name), part in zip(columns.items(), parts, strict=True):
-            moments = [network for network in self.networks if network.name == name]
-            if moments:
-                values = np.concatenate(part).astype(np.float64)
-                if not np.isfinite(values).all():
-                    raise ValueError(f"{argument} must be finite; got NaN or infinity")
-                constant = np.flatnonzero(np.ptp(values, axis=0) == 0).tolist()
-                if constant:
-                    raise ValueError(f"{argument} must vary in every column; got constants in columns {constant}")
-                adapted.append((moments[0], values.mean(axis=0), values.var(axis=0)))
+        standardizations = [network for network in self.networks if isinstance(network, FixedMoments)]
+        adapted = []
+        for argument, moments, part in zip(("x", "y"), standardizations, parts, strict=False):  # Classes have none.
+            values = np.concatenate(part).astype(np.float64)
+            if not np.isfinite(values).all():
+                raise ValueError(f"{argument} must be finite; got NaN or infinity")
+            constant = np.flatnonzero(np.ptp(values, axis=0) == 0).tolist()
+            if constant:
+                raise ValueError(f"{argument} must vary in every column; got constants in columns {constant}")
+            adapted.append((moments, values.mean(axis=0), values.var(axis=0)))
         for moments, mean, variance in adapted:
             moments.mean.assign(mean)
             moments.variance.assign(variance)
 
 
-def _conditioner(out_units, options, seed, name, dtype):
+def _conditioner(out_units: int, options: types.SimpleNamespace, seed: int | None, name: str, dtype: Any) -> TanhScale:
     mlp = MLP(out_units, tuple(options.hidden_units), options.activation, seed, dtype=dtype)
     return TanhScale(mlp, dtype=dtype, name=name)
 
 
-def _batch_norm(networks, name, shape):
-    return [BatchNormalization(networks.layer(name, Moments, shape), event_ndims=1)]
+def _batch_norm(layers: LayerStore, name: str, shape: tuple) -> list[tfb.Bijector]:
+    return [BatchNormalization(layers.layer(name, Moments, shape), event_ndims=1)]
 
 
-def _act_norm(networks, name, shape):
-    return [ActNorm(networks.layer(name, ChannelAffine, shape), event_ndims=1)]
+def _act_norm(layers: LayerStore, name: str, shape: tuple) -> list[tfb.Bijector]:
+    return [ActNorm(layers.layer(name, ChannelAffine, shape), event_ndims=1)]

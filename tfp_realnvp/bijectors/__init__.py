@@ -1,8 +1,8 @@
-"""Invertible maps as `tfb.Bijector`s: TFP only, no networks, no Keras. Forward is data → latent, as in the papers."""
+"""Invertible maps as `tfb.Bijector`s, without networks. Forward is data → latent, as in the papers."""
 
 from tfp_realnvp.bijectors import masks
 from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution
-from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, scale
+from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, diagonal
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
@@ -24,6 +24,6 @@ __all__ = [
     "additive",
     "affine",
     "affine_scale_first",
+    "diagonal",
     "masks",
-    "scale",
 ]

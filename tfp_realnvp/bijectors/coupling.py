@@ -33,7 +33,7 @@ def additive(params):
     return tfb.Shift(params)
 
 
-def scale(params):
+def diagonal(params):
     """The diagonal map, y = x · exp(s), with s = `params`: NICE's last layer, in a coupling that keeps nothing."""
     return tfb.Scale(log_scale=params)
 
@@ -47,18 +47,18 @@ class Coupling(FusedBijector):
     log|det dy/dx| = Σ over the changed entries of log|f'|
     ```
 
-    Forward is data → latent, as in the papers. With `masks.Nothing` it is a map whose parameters do not depend on x,
+    Forward is data → latent, as in the papers. With `masks.ChangeAll` it is a map whose parameters do not depend on x,
     only on the conditioner's weights and context: such a last layer is a learned base distribution.
 
     Args:
-      mask: `masks.Checkerboard`, `Channel`, `Split`, `Nothing`, `Dense`, or an array of 0 (changed) and 1 (kept) in
+      mask: `masks.Checkerboard`, `Channel`, `Split`, `ChangeAll`, `Dense`, or an array of 0 (changed) and 1 (kept) in
         the shape of the event.
       conditioner: callable, a [batch] + shape-of-kept tensor ↦ the parameters of the map, in the shape that
         `bijector_fn` expects: for `affine` twice the channels of what is changed, for `additive` as many. It may be a
-        Keras layer, a `tf.Module` or a function; `networks.Given` binds a context to it.
+        Keras layer, a `tf.Module` or a function; `networks.WithContext` binds a context to it.
       bijector_fn: callable, parameters ↦ elementwise `tfb.Bijector`: `affine`, `affine_scale_first`, `additive`,
-        `scale`, or for example a `tfb.RationalQuadraticSpline`. With a mask that gathers what changes (`Channel`,
-        `Split`, `Nothing`) it may be one of the last axis as a whole, such as `ChannelAutoregressive`.
+        `diagonal`, or for example a `tfb.RationalQuadraticSpline`. With a mask that gathers what changes (`Channel`,
+        `Split`, `ChangeAll`) it may be one of the last axis as a whole, such as `ChannelAutoregressive`.
 
     Raises:
       ValueError: for a mask array of the wrong rank or with other entries; when called, for a `bijector_fn` that is

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.representation import describe
+
 
 def checkerboard(height, width, top_left=1):
     """The checkerboard `(top_left + row + column) mod 2`, float32 of shape [height, width, 1].
@@ -33,11 +35,18 @@ class Mask:
         raise NotImplementedError
 
     def sum_changed(self, values):
-        """Sums `values`, shaped like `changed`, over the changed entries: one sum an event."""
+        """Sums `values`, shaped like `changed`, over the changed entries: one sum per event."""
+        raise NotImplementedError
+
+    def __repr__(self):
+        return describe(type(self).__name__, **self._arguments())
+
+    def _arguments(self):
+        """The arguments of the mask by name, for its representation."""
         raise NotImplementedError
 
 
-class Nothing(Mask):
+class ChangeAll(Mask):
     """Keeps nothing: every entry is changed. What is kept is x without its channels, so it still tells the size of x.
 
     Args:
@@ -46,6 +55,9 @@ class Nothing(Mask):
 
     def __init__(self, event_ndims):
         self.event_ndims = event_ndims
+
+    def _arguments(self):
+        return {"event_ndims": self.event_ndims}
 
     def split(self, x):
         return x[..., :0], x
@@ -78,6 +90,9 @@ class Dense(Mask):
         self._b = b.astype(np.float32)
         self.event_ndims = b.ndim
 
+    def _arguments(self):
+        return {"b": self._b.astype(int)}
+
     def _mask_of(self, x):
         return tf.constant(self._b, x.dtype)
 
@@ -107,6 +122,9 @@ class Checkerboard(Dense):
             raise ValueError(f"top_left must be 0 or 1; got {top_left!r}")
         self.top_left = top_left
 
+    def _arguments(self):
+        return {"top_left": self.top_left}
+
     def _mask_of(self, x):
         height, width = (x.shape[i] or tf.shape(x)[i] for i in (-3, -2))
         return tf.cast(checkerboard(height, width, self.top_left), x.dtype)
@@ -132,8 +150,11 @@ class Split(Mask):
         b = np.asarray(b)
         if b.ndim != 1 or not np.isin(b, (0, 1)).all():
             raise ValueError(f"mask must be a vector of 0 (changed) and 1 (kept); got {b}")
-        self._kept, self._changed = np.flatnonzero(b), np.flatnonzero(1 - b)
+        self._b, self._kept, self._changed = b, np.flatnonzero(b), np.flatnonzero(1 - b)
         self._places = np.argsort(np.concatenate([self._kept, self._changed]))
+
+    def _arguments(self):
+        return {"b": self._b}
 
     def split(self, x):
         return tf.gather(x, self._kept, axis=-1), tf.gather(x, self._changed, axis=-1)
@@ -157,6 +178,9 @@ class Channel(Mask):
 
     def __init__(self, keep_first=True, num_first=None):
         self.keep_first, self.num_first = keep_first, num_first
+
+    def _arguments(self):
+        return {"keep_first": self.keep_first, "num_first": self.num_first}
 
     def split(self, x):
         first, second = first_channels(x, self.num_first)

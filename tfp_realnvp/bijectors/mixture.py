@@ -4,6 +4,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.representation import DescribedBijector
 
 tfb = tfp.bijectors
 
@@ -64,7 +65,7 @@ class LogisticMixture(FusedBijector):
         return x, -self._forward_and_log_det(x)[1]
 
 
-class ChannelAutoregressive(tfb.Bijector):
+class ChannelAutoregressive(DescribedBijector):
     """y_c = x_c − Σ_{b<c} a_cb x_b over the last axis: a unit lower triangular map, whose log-det is 0.
 
     Forward is data → latent.

@@ -40,7 +40,7 @@ class BatchNormalization(FusedBijector):
     ):
         parameters = dict(locals())
         if mask is None:
-            mask = masks.Nothing(event_ndims)
+            mask = masks.ChangeAll(event_ndims)
         self._mask = mask if isinstance(mask, masks.Mask) else masks.Dense(mask)
         self._moments = self._no_dependency(moments)
         self._epsilon = epsilon
@@ -91,7 +91,7 @@ class ActNorm(FusedBijector):
 
     def __init__(self, affine, event_ndims=3, validate_args=False, name="act_norm"):
         parameters = dict(locals())
-        self._mask = masks.Nothing(event_ndims)
+        self._mask = masks.ChangeAll(event_ndims)
         self._affine = self._no_dependency(affine)
         super().__init__(parameters, event_ndims, [affine], validate_args=validate_args, name=name)
 

@@ -4,10 +4,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_realnvp.representation import DescribedBijector
+
 tfb = tfp.bijectors
 
 
-class Logit(tfb.Bijector):
+class Logit(DescribedBijector):
     """Maps pixel values in [0, num_bins) to the real line, elementwise; forward is data → latent.
 
     ```none

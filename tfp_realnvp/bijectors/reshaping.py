@@ -2,15 +2,15 @@
 
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability.python.internal import parameter_properties
 
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.masks import first_channels
+from tfp_realnvp.representation import DescribedBijector
 
 tfb = tfp.bijectors
 
 
-class Squeeze(tfb.Bijector):
+class Squeeze(DescribedBijector):
     """Trades space for channels: [height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block a pixel.
 
     Forward is data → latent, as in the papers.
@@ -96,11 +96,11 @@ class Squeeze(tfb.Bijector):
         return tf.concat([shape[:-3], [2 * shape[-3], 2 * shape[-2], shape[-1] // 4]], 0)
 
 
-class Broadcast(tfb.Bijector):
+class Broadcast(DescribedBijector):
     """Repeats events over a batch: [...] + event ↦ [...] + `batch_shape` + event.
 
     In front of a flow given a batch of contexts, so that each event meets every context that it is broadcast to. The
-    contexts' batch stays the innermost, in which order `networks.Given` repeats them.
+    contexts' batch stays the innermost, in which order `networks.WithContext` repeats them.
 
     Args:
       batch_shape: int tensor.
@@ -190,7 +190,7 @@ class FactorOut(FusedBijector):
 
     @classmethod
     def _parameter_properties(cls, dtype):
-        return {"inner": parameter_properties.BatchedComponentProperties(event_ndims=lambda self, ndims: ndims)}
+        return {"inner": tfp.util.BatchedComponentProperties(event_ndims=lambda self, ndims: ndims)}
 
     def _forward_event_shape(self, shape):
         self._inner.forward_event_shape(self._shape_of_inner(shape))

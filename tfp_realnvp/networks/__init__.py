@@ -1,28 +1,23 @@
-"""Conditioners as Keras layers: Keras only, no TFP. A bijector sees them as callables."""
+"""Conditioners and other networks as Keras layers; a bijector sees them as callables."""
 
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
-from tfp_realnvp.networks.conditional import ContextMaps, Given
+from tfp_realnvp.networks.batch_norm import BatchNormalization
+from tfp_realnvp.networks.context import ContextMaps, WithContext
 from tfp_realnvp.networks.gated import GatedBlock, GatedConvNet
 from tfp_realnvp.networks.glow import GlowNet
 from tfp_realnvp.networks.interpolating import InterpolatingResNet
-from tfp_realnvp.networks.layers import (
-    BatchNormalization,
-    ChannelTanhScale,
-    Constant,
-    FixedMoments,
-    Moments,
-    SigmoidScale,
-    TanhScale,
-    WeightNormConv2D,
-)
 from tfp_realnvp.networks.matrix import InvertibleMatrix
 from tfp_realnvp.networks.mlp import MLP
+from tfp_realnvp.networks.moments import FixedMoments, Moments
 from tfp_realnvp.networks.rematerialization import Rematerialized
 from tfp_realnvp.networks.resnet import ResidualBlocks, ResNet
+from tfp_realnvp.networks.scales import BoundedScale, ChannelTanhScale, Constant, SigmoidScale, TanhScale
+from tfp_realnvp.networks.weight_norm import WeightNormConv2D
 
 __all__ = [
     "MLP",
     "BatchNormalization",
+    "BoundedScale",
     "ChannelAffine",
     "ChannelTanhScale",
     "Constant",
@@ -30,7 +25,6 @@ __all__ = [
     "FixedMoments",
     "GatedBlock",
     "GatedConvNet",
-    "Given",
     "GlowNet",
     "InterpolatingResNet",
     "InvertibleMatrix",
@@ -41,6 +35,7 @@ __all__ = [
     "SigmoidScale",
     "TanhScale",
     "WeightNormConv2D",
+    "WithContext",
     "initializing",
     "uninitialized",
 ]

@@ -5,8 +5,10 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from tfp_realnvp.bijectors.fused import initialization
-from tfp_realnvp.networks.layers import register
+from tfp_realnvp.bijectors.passes import initialization
+from tfp_realnvp.common import register
+from tfp_realnvp.internals import sublayers
+from tfp_realnvp.representation import Described
 
 
 @contextlib.contextmanager
@@ -34,7 +36,7 @@ def initializing():
 
 
 @register
-class ChannelAffine(keras.layers.Layer):
+class ChannelAffine(Described, keras.layers.Layer):
     """Shift and log-scale of each channel, which are weights: those of Glow's activation normalization.
 
     They begin as 0. The first batch within `initializing()` sets them to what normalizes it, and the third weight,
@@ -80,11 +82,11 @@ class ChannelAffine(keras.layers.Layer):
         self.log_scale.assign(tf.where(is_first, -0.5 * tf.math.log(variance + 1e-6), self.log_scale.value))
         self.initialized.assign(1.0)
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[-1:],) * 2
+    def compute_output_shape(self, input_shape: tuple) -> list[tuple]:
+        return [input_shape[-1:], input_shape[-1:]]
 
 
 def uninitialized(layer):
     """Every `ChannelAffine` inside of a Keras layer that no batch has initialized yet."""
-    parts = [part for part in layer._flatten_layers() if isinstance(part, ChannelAffine)]
+    parts = [part for part in sublayers(layer) if isinstance(part, ChannelAffine)]
     return [part for part in parts if not part.built or part.initialized.numpy() < 0.5]

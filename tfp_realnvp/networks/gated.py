@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
+from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks.tracing import TracedOnce
+from tfp_realnvp.representation import Described
 
 
 def concat_elu(x):
@@ -13,7 +14,7 @@ def concat_elu(x):
 
 
 @register
-class GatedBlock(TracedOnce, keras.layers.Layer):
+class GatedBlock(TracedOnce, Described, keras.layers.Layer):
     """h + v · σ(g) for (v, g) = conv1×1(celu(conv3×3(celu(h)))), then layer norm over the channels.
 
     Args:
@@ -48,7 +49,7 @@ class GatedBlock(TracedOnce, keras.layers.Layer):
 
 
 @register
-class GatedConvNet(keras.layers.Layer):
+class GatedConvNet(Described, keras.layers.Layer):
     """conv3×3, gated residual blocks, celu, and a conv3×3 whose kernel begins at zero.
 
     ```none

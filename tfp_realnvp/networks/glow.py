@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
-from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
+from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks.tracing import TracedOnce
+from tfp_realnvp.representation import Described
 
 
 @register
-class GlowNet(TracedOnce, keras.layers.Layer):
+class GlowNet(TracedOnce, Described, keras.layers.Layer):
     """conv3×3, relu, conv1×1, relu, and a conv3×3 that begins at zero, so that a coupling begins as the identity.
 
     Fully convolutional: it takes images of any size.

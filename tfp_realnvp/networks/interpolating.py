@@ -5,14 +5,15 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfp_realnvp.networks.layers import check_positive, register, spawn_seeds
+from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.representation import Described
 
 # Of a 2×2 block, in the order of Squeeze(diagonal_first=True): top-left, bottom-right, top-right, bottom-left.
 PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
 @register
-class InterpolatingResNet(keras.layers.Layer):
+class InterpolatingResNet(Described, keras.layers.Layer):
     """Parameters of the pixels at one place of each 2×2 block, given those at the places before it.
 
     ```none

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.networks.layers import draw_seed, register
+from tfp_realnvp.common import draw_seed, register
+from tfp_realnvp.representation import Described
 
 
 @register
-class InvertibleMatrix(keras.layers.Layer):
+class InvertibleMatrix(Described, keras.layers.Layer):
     """A learned invertible matrix W with its log|det W|, in the beginning a random rotation.
 
     ```none
@@ -76,8 +77,8 @@ class InvertibleMatrix(keras.layers.Layer):
         upper = tf.linalg.set_diag(tf.linalg.band_part(factors, 0, -1), self.sign * tf.exp(log_scale))
         return self.permutation @ (lower @ upper), tf.reduce_sum(log_scale)
 
-    def compute_output_shape(self, input_shape):
-        return (self.size, self.size), ()
+    def compute_output_shape(self, input_shape: tuple | None) -> list[tuple]:
+        return [(self.size, self.size), ()]
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "factorized": self.factorized, "seed": self.seed}

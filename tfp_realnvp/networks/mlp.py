@@ -2,11 +2,12 @@
 
 import keras
 
-from tfp_realnvp.networks.layers import register, spawn_seeds
+from tfp_realnvp.common import register, spawn_seeds
+from tfp_realnvp.representation import Described
 
 
 @register
-class MLP(keras.layers.Layer):
+class MLP(Described, keras.layers.Layer):
     """Dense layers with an activation between them.
 
     Args:

@@ -1,30 +1,26 @@
 """The residual network that conditions Real NVP's couplings (section 4.1, and the authors' code)."""
 
 import functools
-import itertools
 import operator
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
-from tfp_realnvp.networks.layers import (
-    BatchNormalization,
-    WeightNormConv2D,
-    check_positive,
-    is_recomputing,
-    register,
-    spawn_seeds,
-)
+from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.batch_norm import BatchNormalization
+from tfp_realnvp.networks.stacks import BlockStack
+from tfp_realnvp.networks.weight_norm import WeightNormConv2D
+from tfp_realnvp.representation import Described
 
 
 @register
-class ResidualBlocks(keras.layers.Layer):
-    """Pre-activation blocks one after the other, h ← h + a chain of (norm, relu, conv) of h.
+class ResidualBlocks(Described, keras.layers.Layer):
+    """Pre-activation residual blocks: h ← h + conv(relu(norm( … conv(relu(norm(h))) … ))).
 
-    What the blocks have of a weight is one variable, with a first axis of blocks: a flow has tens of them, and the time
-    to its first step is that of its variables and their operations.
+    Each kind of weight is stored for all blocks in one variable, see `networks.stacks`.
 
     Args:
       num_blocks: number of blocks.
@@ -35,23 +31,29 @@ class ResidualBlocks(keras.layers.Layer):
       l2: penalty on the magnitudes, see `WeightNormConv2D`.
       seed: int or None.
 
+    Call arguments:
+      h: images [batch, height, width, filters].
+      training: see `Moments`.
+
     Returns:
-      List of what they are given and what each of them gives.
+      List of `num_blocks + 1` tensors: the input, then each block's output.
 
     Example: `*_, h = ResidualBlocks(num_blocks=4, filters=32)(h)`
+
+    References: He et al., arXiv 1603.05027, figure 4e.
     """
 
     def __init__(
         self,
-        num_blocks,
-        filters,
-        bottleneck=False,
-        use_batch_norm=True,
-        running_average=None,
-        l2=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        num_blocks: int,
+        filters: int,
+        bottleneck: bool = False,
+        use_batch_norm: bool = True,
+        running_average: float | None = None,
+        l2: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_blocks = num_blocks
         self.filters = filters
@@ -71,49 +73,26 @@ class ResidualBlocks(keras.layers.Layer):
             conv = WeightNormConv2D(filters, kernel_size, seed=conv_seed, name=f"conv_{i}", **stack, **options)
             self.convs.append(conv)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         for layer in (*self.norms, *self.convs):
             layer.build(input_shape)
 
-    def call(self, h, training=False):
-        norms, convs = self._rows(training)
-        hidden, batches = [h], [[] for _ in self.convs]
-        for of_norms, of_convs in zip(zip(*norms, strict=True), zip(*convs, strict=True), strict=True):
-            residual = hidden[-1]
-            for i, weights in enumerate(zip(of_norms, of_convs, strict=True)):
-                residual, batch = self._layer(i, residual, *weights, training)
-                batches[i].append(batch)
-            hidden.append(hidden[-1] + residual)
-        for i, norm in enumerate(self.norms):
-            norm.learn(h, *map(tf.stack, zip(*batches[i], strict=True)))
-        return hidden
+    def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        stack = BlockStack(self.norms, self.convs, training)
+        outputs = [h]
+        for block in stack.blocks():
+            residual = h
+            for conv_relu_norm in block:
+                residual = conv_relu_norm(residual)
+            h = h + residual
+            outputs.append(h)
+        stack.update_moving(h)
+        return outputs
 
-    def _rows(self, training):
-        """At each place of a block the weights of all blocks' norms, () for none, and those of their convolutions."""
-        learns = any(norm.moments.learns(training) for norm in self.norms)
-        # Otherwise norms are affine, and all but a block's first become part of the convolution before them.
-        norms = self.norms if learns else self.norms[:1]
-        folded = [norm.affine() for norm in self.norms[len(norms) :]]
-        none = [()] * self.num_blocks
-        return (
-            [norm.rows() for norm in norms] + [none] * (len(self.convs) - len(norms)),
-            [conv.rows(then) for conv, then in itertools.zip_longest(self.convs, folded)],
-        )
-
-    def _layer(self, i, x, of_norm, of_conv, training):
-        """The norm, relu and convolution at place i of a block, and the moments of the batch for the norm to learn."""
-        conv, batch = self.convs[i], ()
-        if of_norm:
-            norm = self.norms[i]
-            if is_recomputing() and norm.is_fused(x, training):
-                return norm.relu_into(lambda x, *weights: conv.convolve(x, weights), x, of_norm, of_conv), ()
-            x, batch = norm.normalize(x, of_norm, training)
-        return conv.convolve(ops.relu(x), of_conv), batch
-
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> list[tuple]:
         return [input_shape] * (self.num_blocks + 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_blocks": self.num_blocks,
@@ -127,7 +106,7 @@ class ResidualBlocks(keras.layers.Layer):
 
 
 @register
-class ResNet(keras.layers.Layer):
+class ResNet(Described, keras.layers.Layer):
     """The authors' conditioner: a weight-normalized pre-activation ResNet whose output sums a skip of every block.
 
     ```none
@@ -160,18 +139,18 @@ class ResNet(keras.layers.Layer):
 
     def __init__(
         self,
-        out_channels,
-        filters=32,
-        num_blocks=4,
-        checkerboard=None,
-        skip=True,
-        bottleneck=False,
-        use_batch_norm=True,
-        running_average=None,
-        l2=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        out_channels: int,
+        filters: int = 32,
+        num_blocks: int = 4,
+        checkerboard: int | None = None,
+        skip: bool = True,
+        bottleneck: bool = False,
+        use_batch_norm: bool = True,
+        running_average: float | None = None,
+        l2: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive(out_channels=out_channels, filters=filters, num_blocks=num_blocks)
         if checkerboard not in (None, 0, 1):
@@ -195,7 +174,7 @@ class ResNet(keras.layers.Layer):
         def norm(name):
             if use_batch_norm:
                 return _norm(running_average, name=name, dtype=policy)
-            return keras.layers.Identity(name=name, dtype=policy.name)  # with a policy itself it would have no config
+            return keras.layers.Identity(name=name, dtype=policy.name)  # Keras cannot serialize the policy itself.
 
         self.norm_in = norm("norm_in")
         self.conv_in = conv(filters, "conv_in", kernel_size=3, use_magnitude=False)
@@ -214,14 +193,14 @@ class ResNet(keras.layers.Layer):
         self.norm_out = norm("norm_out")
         self.conv_out = conv(out_channels, "conv_out", l2=l2)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *spatial, channels = input_shape
         self.norm_in.build(input_shape)
         self.conv_in.build((*spatial, 2 * channels + (self.checkerboard is not None)))
         for layer in (*([self.skips] if self.skip else []), self.blocks, self.norm_out, self.conv_out):
             layer.build((*spatial, self.filters))
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         h = self.norm_in(x)
         if self.checkerboard is None:
             h = ops.relu(ops.concatenate([h, -h], axis=-1))
@@ -235,13 +214,13 @@ class ResNet(keras.layers.Layer):
         hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
         if self.skip:
-            out = functools.reduce(operator.add, map(self.skips.convolve, hidden, self.skips.rows()))
+            out = functools.reduce(operator.add, map(self.skips.convolve, hidden, self.skips.unstacked()))
         return self.conv_out(ops.relu(self.norm_out(out)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "out_channels": self.out_channels,
@@ -257,7 +236,7 @@ class ResNet(keras.layers.Layer):
         }
 
 
-def _norm(running_average, **options):
+def _norm(running_average: float | None, **options: Any) -> BatchNormalization:
     if running_average is None:
         return BatchNormalization(**options)
     return BatchNormalization(running_average, running=True, **options)

@@ -5,7 +5,8 @@ import json
 import keras
 import tensorflow as tf
 
-from tfp_realnvp.bijectors.fused import in_training, initialization, tf_variable, weights_are_substituted
+from tfp_realnvp.bijectors.passes import initialization
+from tfp_realnvp.internals import in_training, sublayers, tf_variable, weights_are_substituted
 
 
 class TracedOnce:
@@ -59,7 +60,7 @@ def _config(layer):
         return [seedless(value) for value in config] if isinstance(config, (list, tuple)) else config
 
     try:
-        parts = [keras.saving.serialize_keras_object(part) for part in layer._flatten_layers()]
+        parts = [keras.saving.serialize_keras_object(part) for part in sublayers(layer)]
     except NotImplementedError:  # Keras's: there is no get_config
         return None
     for part in parts:

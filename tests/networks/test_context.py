@@ -1,4 +1,4 @@
-"""`Given`: which context each event is given, and that the network sees nothing else of it; `ContextMaps`."""
+"""`WithContext`: which context each event is given, and that the network sees nothing else of it; `ContextMaps`."""
 
 import keras
 import numpy as np
@@ -7,9 +7,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors import Coupling
-from tfp_realnvp.bijectors.masks import Nothing, Split
+from tfp_realnvp.bijectors.masks import ChangeAll, Split
 from tfp_realnvp.model import find_networks
-from tfp_realnvp.networks import MLP, ContextMaps, Given, GlowNet
+from tfp_realnvp.networks import MLP, ContextMaps, GlowNet, WithContext
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -30,14 +30,14 @@ see = lambda x: x  # a network that tells what it has seen
     ids=["a vector to vectors", "a vector to images, at each pixel", "an image to images"],
 )
 def test_the_network_sees_the_context_as_more_channels(h, context, event_ndims, seen):
-    given = Given(see, context, event_ndims)
+    given = WithContext(see, context, event_ndims)
     np.testing.assert_array_equal(given(tf.constant(h)), np.concatenate([h, seen], axis=-1))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("h, context, event_ndims", [(VECTORS, CONTEXTS, 1), (IMAGES, CONTEXT_IMAGES, 3)])
 def test_a_batch_of_repeats_is_given_the_contexts_over_and_over(h, context, event_ndims, number):
-    seen = Given(see, context[:number], event_ndims)(tf.constant(h))
+    seen = WithContext(see, context[:number], event_ndims)(tf.constant(h))
     np.testing.assert_array_equal(seen[..., 3:], np.concatenate([context[:number]] * (6 // number)))
 
 
@@ -45,33 +45,33 @@ def test_a_batch_of_repeats_is_given_the_contexts_over_and_over(h, context, even
 @pytest.mark.parametrize("batch", [(2, 3), (3, 1, 2), ()])
 def test_contexts_of_any_batch_are_flattened(h, context, event_ndims, batch):
     size = int(np.prod(batch))
-    seen = Given(see, context[:size].reshape(*batch, *context.shape[1:]), event_ndims)(tf.constant(h))
+    seen = WithContext(see, context[:size].reshape(*batch, *context.shape[1:]), event_ndims)(tf.constant(h))
     np.testing.assert_array_equal(seen[..., 3:], np.concatenate([context[:size]] * (6 // size)))
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])
 def test_a_batch_that_the_contexts_do_not_fit_is_an_error(number):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        Given(see, CONTEXTS[:2])(tf.constant(VECTORS[:number]))
+        WithContext(see, CONTEXTS[:2])(tf.constant(VECTORS[:number]))
 
 
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float32, tf.float64])
 def test_the_context_is_cast_to_the_dtype_of_what_the_network_sees(dtype):
     for context in (CONTEXTS, CONTEXTS.astype(np.float64), np.eye(4, dtype=np.int64)[:2]):
-        assert Given(see, context)(tf.cast(VECTORS, dtype)).dtype == dtype
+        assert WithContext(see, context)(tf.cast(VECTORS, dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize("h, context, event_ndims", [(VECTORS, CONTEXTS, 1), (IMAGES, CONTEXT_IMAGES, 3)])
 def test_a_graph_of_unknown_sizes_gives_the_eager_answers(h, context, event_ndims):
     specs = [tf.TensorSpec([None] * (x.ndim - 1) + [x.shape[-1]]) for x in (h, context)]
-    graph = tf.function(lambda h, context: Given(see, context, event_ndims)(h), input_signature=specs)
-    np.testing.assert_array_equal(graph(h, context[:2]), Given(see, context[:2], event_ndims)(tf.constant(h)))
+    graph = tf.function(lambda h, context: WithContext(see, context, event_ndims)(h), input_signature=specs)
+    np.testing.assert_array_equal(graph(h, context[:2]), WithContext(see, context[:2], event_ndims)(tf.constant(h)))
 
 
 def test_where_a_coupling_keeps_nothing_the_network_sees_the_context_alone():
     network = keras.layers.Dense(6, use_bias=False)
     network.build([None, 4])
-    coupling = Coupling(Nothing(3), Given(network, CONTEXTS))
+    coupling = Coupling(ChangeAll(3), WithContext(network, CONTEXTS))
     shift, log_scale = np.split((CONTEXTS @ network.kernel.numpy())[:, None, None], 2, axis=-1)
     np.testing.assert_allclose(coupling.forward(IMAGES), (IMAGES + shift) * np.exp(log_scale), rtol=1e-5, atol=1e-6)
 
@@ -79,7 +79,7 @@ def test_where_a_coupling_keeps_nothing_the_network_sees_the_context_alone():
 def test_a_model_finds_the_network_and_its_variables():
     network = MLP(4, [5])
     network.build([None, 1 + 4])
-    coupling = Coupling(Split([1, 0, 0]), Given(network, CONTEXTS))
+    coupling = Coupling(Split([1, 0, 0]), WithContext(network, CONTEXTS))
     assert list(map(id, coupling.variables)) == [id(weight.value) for weight in network.weights]
     distribution = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), 3), tfb.Invert(coupling))
     assert find_networks(distribution) == [network]
@@ -91,7 +91,7 @@ def test_a_distribution_of_a_batch_of_contexts_has_each_contexts_density():
 
     def distribution(context):
         base = tfd.BatchBroadcast(tfd.Sample(tfd.Normal(0.0, 1.0), 3), tf.shape(context)[:-1])
-        return tfd.TransformedDistribution(base, tfb.Invert(Coupling(Split([1, 0, 0]), Given(network, context))))
+        return tfd.TransformedDistribution(base, tfb.Invert(Coupling(Split([1, 0, 0]), WithContext(network, context))))
 
     contexts = tf.constant(CONTEXTS.reshape(2, 3, 4))
     together = distribution(contexts)
@@ -111,7 +111,7 @@ class See(keras.layers.Layer):
 def test_maps_are_seen_in_place_of_the_context():
     layer = ContextMaps(See(), context_size=4, num_maps=5, seed=0)
     layer.build((None, 2, 5, 3 + 4))
-    seen = Given(layer, CONTEXTS)(tf.constant(IMAGES))
+    seen = WithContext(layer, CONTEXTS)(tf.constant(IMAGES))
     maps = np.einsum("bk,hwkm->bhwm", CONTEXTS, layer.maps.numpy())
     np.testing.assert_allclose(seen, np.concatenate([IMAGES, maps], axis=-1), rtol=1e-5, atol=1e-6)
     assert np.ptp(seen[0, :, :, -1]) > 0.1  # not the same at every pixel

@@ -1,13 +1,17 @@
 """A context (a class, a vector, an image) and the conditioners that see it."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
 
-from tfp_realnvp.networks.layers import Wrapper, check_positive, register
+from tfp_realnvp.common import check_positive, register
+from tfp_realnvp.networks.scales import Wrapper
+from tfp_realnvp.representation import describe
 
 
-class Given:
+class WithContext:
     """h ↦ network([h, context]): the context as more channels of what the network sees.
 
     What the network's first layer makes of a vector's channels is a projection of it, added at every pixel (of a
@@ -22,7 +26,7 @@ class Given:
     Attributes:
       network: the Keras layer.
 
-    Example: `Coupling(Checkerboard(), Given(ResNet(6, checkerboard=1), tf.one_hot(labels, 10)))`
+    Example: `Coupling(Checkerboard(), WithContext(ResNet(6, checkerboard=1), tf.one_hot(labels, 10)))`
     """
 
     def __init__(self, network, context, event_ndims=1):
@@ -30,9 +34,12 @@ class Given:
         self.network = network
         self._context = tf.reshape(context, tf.concat([[-1], tf.shape(context)[-event_ndims:]], 0))
 
+    def __repr__(self) -> str:
+        return describe("WithContext", network=self.network, context=self._context)
+
     @property
-    def variables(self):
-        """The weights of the network, with those that training does not change."""
+    def variables(self) -> list[Any]:
+        """All weights of the network, also the non-trainable ones."""
         return self.network.variables
 
     def __call__(self, h):
@@ -65,7 +72,7 @@ class ContextMaps(Wrapper):
     Raises:
       ValueError: for sizes below 1.
 
-    Example: `Given(ContextMaps(GlowNet(12), context_size=10), tf.one_hot(labels, 10))`
+    Example: `WithContext(ContextMaps(GlowNet(12), context_size=10), tf.one_hot(labels, 10))`
     """
 
     def __init__(self, network, context_size, num_maps=8, seed=None, **kwargs):

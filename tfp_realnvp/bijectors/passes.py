@@ -1,0 +1,195 @@
+"""Passes: the cache that lets a bijector compute its value and its log-det together, and never gives a stale answer.
+
+TFP's own cache for such bijectors, `BijectorCacheWithGreedyAttrs`, cannot serve here. It keeps a graph alive by the
+log-det that it remembers, runs a network twice where the log-det is asked first of a bijector that is not built yet,
+and knows nothing of weights: after a training step it would give the answers of before.
+
+A pass is found again only in the state that it was computed in: the graph, Keras's training mode, the gradient tapes
+that listen, and the values of the weights. A `tfb.Chain`, `tfb.Invert` or other bijector of TFP that contains ours
+remembers answers as well; `StatefulCache` adds the state of the contained bijectors to what it looks them up by. So
+the hash and the equality of a bijector depend on its parameters alone.
+"""
+
+import contextvars
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_realnvp.internals import (
+    BijectorCache,
+    EagerTensor,
+    FuncGraph,
+    in_training,
+    is_recorded,
+    set_bijector_cache,
+    tapes_listen,
+)
+
+tfb = tfp.bijectors
+
+# Whether a pass may set weights from its data, see `networks.initializing`; a pass from outside does not count then.
+initialization: contextvars.ContextVar[bool] = contextvars.ContextVar("initialization", default=False)
+_tape_versions = itertools.count(1)
+
+
+class Pass:
+    """One evaluation of a bijector.
+
+    Args:
+      x, y: the tensors at its two ends.
+      log_det: log|det dy/dx|.
+      state: int, the `Passes.state` that it was computed in.
+      start: "x" or "y", the end that it was computed from.
+    """
+
+    def __init__(self, x: tf.Tensor, y: tf.Tensor, log_det: tf.Tensor, state: int, start: str) -> None:
+        self.x, self.y = weakref.ref(x), weakref.ref(y)
+        # The tensors of a graph live as long as the graph, which a reference of ours must not prolong.
+        self.log_det = (lambda: log_det) if isinstance(y, EagerTensor) else weakref.ref(log_det)
+        self.state = state
+        self.start = start
+        self.kept: tf.Tensor | None = None
+        self.guard: weakref.ref | None = None
+
+
+class Passes:
+    """The passes of one bijector: the four look-ups of TFP's `BijectorCache`, each answered from a `Pass`.
+
+    A pass lives as long as the tensor that the caller holds.
+
+    Args:
+      compute: function of `x=` or `y=`, which returns the tensors x, y and log|det dy/dx|.
+      weights: function that returns the `tf.Variable`s that the answers depend on.
+    """
+
+    def __init__(self, compute: Callable[..., tuple], weights: Callable[[], Sequence[tf.Variable]]) -> None:
+        self._compute, self._weights = compute, weights
+        self._by_end: dict[int, Pass] = {}  # The id of the tensor at either end -> the pass.
+        self._seen_weights: list[np.ndarray] = []
+        self._weights_version = 0
+        # The replicas of a strategy take turns, each in a thread of its own with a tape of its own.
+        self._tapes: dict[int, tuple[Callable[[], tf.Tensor | None], int]] = {}
+
+    def forward(self, x: tf.Tensor) -> tf.Tensor:
+        return self._other_end("x", x)
+
+    def inverse(self, y: tf.Tensor) -> tf.Tensor:
+        return self._other_end("y", y)
+
+    def forward_attributes(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        found, _y = self._find_or_compute("x", x)  # The name keeps y, and with it the pass, alive.
+        return {"ildj": -found.log_det()}
+
+    def inverse_attributes(self, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        found, _x = self._find_or_compute("y", y)
+        return {"ildj": -found.log_det()}
+
+    def state(self) -> int:
+        """The graph, the mode, the tapes and the weights of a pass that is computed now; equal states, equal passes."""
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        # A variable of a distribution strategy consists of one variable per replica.
+        variables = [v for weight in self._weights() for v in getattr(weight, "values", (weight,))]
+        version = self._version_of(variables) if graph is None else sum(_num_writes(graph, v) for v in variables)
+        return hash((graph and id(graph), in_training(), initialization.get(), self._listening_tapes(), version))
+
+    def _version_of(self, variables: Sequence[tf.Variable]) -> int:
+        """A number that counts the changes of the variables' values."""
+        weights = [np.asarray(tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype)) for v in variables]
+        if len(weights) != len(self._seen_weights) or not all(map(_same, weights, self._seen_weights)):
+            self._seen_weights = weights
+            self._weights_version += 1
+        return self._weights_version
+
+    def _listening_tapes(self) -> int:
+        """A number that changes when other gradient tapes listen than before; 0 where none does."""
+        if not tapes_listen():
+            return 0
+        trainable = next((v for v in self._weights() if v.trainable), None)
+        probe, version = self._tapes.get(threading.get_ident(), (lambda: None, 0))
+        if trainable is not None and (probe() is None or not is_recorded(probe())):
+            # The tapes that listen now record this tensor, and no other tape does.
+            recorded, version = tf.identity(trainable), next(_tape_versions)
+            probe = (lambda: recorded) if isinstance(recorded, EagerTensor) else weakref.ref(recorded)
+            self._tapes[threading.get_ident()] = probe, version
+        return 1 + version
+
+    def _other_end(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
+        found, other = self._find_or_compute(end, tensor)
+        # The result holds the input, never the other way round: TFP's caches of what contains the bijector do the
+        # same, and the two ends would keep each other alive.
+        if found.start == end:
+            self._keep_while_alive(found, holder=other, other=tensor)
+        return other
+
+    def _find_or_compute(self, end: str, tensor: tf.Tensor) -> tuple[Pass, tf.Tensor]:
+        """The pass with `tensor` at its `end`, "x" or "y", and the tensor at its other end."""
+        found, other_end = self._by_end.get(id(tensor)), {"x": "y", "y": "x"}[end]
+        if found and getattr(found, end)() is tensor and found.state == self.state():
+            return found, getattr(found, other_end)()
+        x, y, log_det = self._compute(**{end: tensor})
+        found, other = Pass(x, y, log_det, self.state(), end), {"x": y, "y": x}[end]
+        self._keep_while_alive(found, holder=tensor, other=other)
+        return found, other
+
+    def _keep_while_alive(self, found: Pass, holder: tf.Tensor, other: tf.Tensor) -> None:
+        """Ties the pass to one end, which in turn keeps the other end alive."""
+        ends = id(holder), id(other)
+        found.kept = other if isinstance(other, EagerTensor) else None
+        found.guard = weakref.ref(holder, lambda _: self._forget(found, ends))
+        self._by_end.update(dict.fromkeys(ends, found))
+
+    def _forget(self, found: Pass, ends: tuple[int, int]) -> None:
+        for end in ends:
+            if self._by_end.get(end) is found:
+                del self._by_end[end]
+        found.kept = found.guard = None
+
+
+class StatefulCache(BijectorCache):
+    """TFP's cache of all its bijectors, with the state of the passes inside a bijector as a part of the key."""
+
+    def _lookup(self, input: Any, forward_name: str, inverse_name: str, **kwargs: Any) -> Any:
+        return super()._lookup(input, forward_name, inverse_name, passes=_state_inside(self.bijector), **kwargs)
+
+    def _attributes(self, input: Any, fn_name: str, **kwargs: Any) -> dict:
+        return super()._attributes(input, fn_name, passes=_state_inside(self.bijector), **kwargs)
+
+    def _invoke(self, input: Any, fn_name: str, kwargs: dict, attributes: dict) -> Any:
+        kwargs = {name: value for name, value in kwargs.items() if name != "passes"}
+        return super()._invoke(input, fn_name, kwargs, attributes)
+
+
+set_bijector_cache(lambda storage: StatefulCache(storage=storage))
+
+
+def _state_inside(bijector: tfb.Bijector) -> int:
+    """The state of all bijectors with passes that a bijector of TFP contains; 0 where there are none."""
+    states = [each._cache.state() for each in _with_passes(bijector)]
+    return hash(tuple(states)) if states else 0
+
+
+def _with_passes(bijector: tfb.Bijector) -> list[tfb.Bijector]:
+    """The outermost bijectors with passes in a bijector; their weights include those of the bijectors inside them."""
+    if isinstance(bijector._cache, Passes):
+        return [bijector]
+    parts = [part for part in tf.nest.flatten(bijector.parameters) if isinstance(part, tfb.Bijector)]
+    return [each for part in parts for each in _with_passes(part)]
+
+
+def _num_writes(graph: tf.Graph, variable: tf.Variable) -> int:
+    """How many operations of `graph` so far may have changed `variable`."""
+    handle = graph.capture(variable.handle) if isinstance(graph, FuncGraph) else variable.handle
+    return sum(operation.type != "ReadVariableOp" for operation in handle.consumers())
+
+
+def _same(weight: np.ndarray, seen: np.ndarray) -> bool:
+    # An unchanged variable gives out the same memory; only a changed or copied one needs a look at its values.
+    if weight.__array_interface__["data"] == seen.__array_interface__["data"]:
+        return True
+    return np.array_equal(weight, seen)

@@ -1,0 +1,117 @@
+"""The ground floor: registration with Keras, seeds, argument checks and conversions that every module shares."""
+
+import contextlib
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+register = keras.saving.register_keras_serializable(package="tfp_realnvp")
+"""Class decorator that lets Keras save and load a layer, model or optimizer by its name.
+
+Example: `@register` above `class MyFlow(rnvp.Architecture): ...`
+"""
+
+
+def draw_seed(seed: int | None = None) -> int:
+    """Returns `seed`, or draws one from Python's generator, which `keras.utils.set_random_seed` seeds.
+
+    Args:
+      seed: int from 0 to 2^63 − 1, or None.
+
+    Raises:
+      ValueError: for any other value.
+
+    Example: `draw_seed(3)` is 3.
+    """
+    if seed is None:
+        return random.randrange(2**31)
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be None or an int from 0 to 2^63 - 1; got {seed!r}")
+    return int(seed)
+
+
+def spawn_seeds(seed: int | None, number: int) -> list[int] | list[None]:
+    """Derives `number` independent seeds for the parts of a network; all are None where `seed` is None.
+
+    Example: `conv_seed, dense_seed = spawn_seeds(0, 2)`
+    """
+    if seed is None:
+        return [None] * number
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(number)]
+
+
+def check_positive(**sizes: Any) -> None:
+    """Raises a ValueError that names the first argument that is not a positive int.
+
+    Example: `check_positive(filters=filters, num_blocks=num_blocks)`
+    """
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive int; got {value!r}")
+
+
+def as_array(data: Any) -> Any:
+    """Converts lists and pandas objects to arrays; returns anything else unchanged."""
+    if hasattr(data, "to_numpy"):
+        return data.to_numpy()
+    return np.asarray(data) if isinstance(data, list) else data
+
+
+def assert_that(condition: tf.Tensor, message: str) -> tf.Operation | None:
+    """Asserts, in a graph or eagerly, that every entry of `condition` holds; see `value_errors`.
+
+    Args:
+      condition: bool tensor.
+      message: the text of the ValueError.
+
+    Returns:
+      The operation to depend on, None eagerly.
+
+    Raises:
+      tf.errors.InvalidArgumentError: where an entry is False.
+
+    Example: `with tf.control_dependencies([assert_that(x >= 0, "x must not be negative")]): ...`
+    """
+    return tf.debugging.assert_equal(tf.reduce_all(condition), True, _marked(message))
+
+
+def assert_finite(x: tf.Tensor, message: str) -> tf.Tensor:
+    """Returns `x` with an assertion that no entry is NaN or infinite; see `value_errors`.
+
+    Args:
+      x: floating tensor.
+      message: the text of the ValueError.
+
+    Raises:
+      tf.errors.InvalidArgumentError: where an entry is not finite.
+
+    Example: `x = assert_finite(x, "x must be finite")`
+    """
+    return tf.debugging.assert_all_finite(x, _marked(message))
+
+
+@contextlib.contextmanager
+def value_errors() -> Iterator[None]:
+    """A scope that turns a failed `assert_that` or `assert_finite` into a ValueError with its message.
+
+    Example: `with value_errors(): model(x)`
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        marked = re.search(f"{_MARK}(.*?){_MARK}", error.message)
+        if marked is None:
+            raise
+        raise ValueError(marked.group(1)) from None
+
+
+_MARK = "~"  # TensorFlow surrounds the message of an assertion with text of its own.
+
+
+def _marked(message: str) -> str:
+    return f"{_MARK}{message}{_MARK}"

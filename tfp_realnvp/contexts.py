@@ -1,0 +1,170 @@
+"""`Contexts`: the classes or vectors that a flow is conditioned on, and the checks of them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_realnvp.common import as_array, assert_that, value_errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Contexts:
+    """The context of a flow: the class of each event, or a vector. With neither, the flow is not conditional.
+
+    Args:
+      num_classes: number of classes where the contexts are labels, ints; otherwise None.
+      context_size: size of the contexts where they are vectors; otherwise None.
+      vector_dtype: `tf.DType` of the vectors that the networks see; labels are one-hot there.
+
+    Raises:
+      ValueError: for both `num_classes` and `context_size`, or for one that is not a positive int.
+
+    Example: `Contexts(num_classes=3, context_size=None, vector_dtype=tf.float32).vectors([2])` is [[0, 0, 1]].
+    """
+
+    num_classes: int | None
+    context_size: int | None
+    vector_dtype: tf.DType
+
+    def __post_init__(self) -> None:
+        if self.num_classes is not None and self.context_size is not None:
+            raise ValueError(
+                f"num_classes and context_size exclude each other; got {self.num_classes} and {self.context_size}"
+            )
+        for name in ("num_classes", "context_size"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be None or a positive int; got {value!r}")
+
+    @property
+    def size(self) -> int | None:
+        """The size of the vectors that the networks see, None without a context."""
+        return self.num_classes or self.context_size
+
+    @property
+    def name(self) -> str:
+        """The name of the argument that holds them: "labels" or "context"."""
+        return "labels" if self.num_classes else "context"
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape of one context: () for a label."""
+        return () if self.num_classes else (self.context_size,)
+
+    @property
+    def dtype(self) -> tf.DType:
+        """The `tf.DType` of the contexts: int64 for labels."""
+        return tf.int64 if self.num_classes else self.vector_dtype
+
+    @property
+    def description(self) -> str:
+        """A noun phrase for error messages."""
+        if self.num_classes:
+            return f"labels of a class-conditional flow, ints from 0 to {self.num_classes - 1}"
+        return f"contexts of a conditional flow, vectors of size {self.context_size}"
+
+    def vectors(self, context: Any) -> tf.Tensor:
+        """The vectors that the networks see; the check of the contexts' values becomes part of the graph.
+
+        Args:
+          context: labels [...], or vectors [..., context_size].
+
+        Returns:
+          Tensor of `vector_dtype` and shape [..., size].
+
+        Raises:
+          ValueError: for a flow without a context, for floats instead of labels, for vectors of another size, and,
+            eagerly, for labels out of range or NaN.
+        """
+        if not self.size:
+            raise ValueError(f"context must be left out: the flow is not conditional; got {context!r}")
+        context = tf.convert_to_tensor(context)
+        if self.num_classes and not context.dtype.is_integer:
+            raise ValueError(f"context must hold the {self.description}; got {context.dtype.name}")
+        context = tf.cast(context, self.dtype)
+        if self.num_classes:
+            allowed = (context >= 0) & (context < self.num_classes)
+            message = f"y must hold labels from 0 to {self.num_classes - 1}"
+        elif context.shape[-1:] == self.shape:
+            allowed, message = tf.math.is_finite(context), "y must be finite; got NaN or infinity"
+        else:
+            raise ValueError(f"context must have shape [..., {self.context_size}]; got {tuple(context.shape)}")
+        with value_errors():
+            with tf.control_dependencies([assert_that(allowed, message)]):
+                context = tf.identity(context)
+        return tf.one_hot(context, self.num_classes, dtype=self.vector_dtype) if self.num_classes else context
+
+    def checked(self, argument: str, contexts: Any) -> np.ndarray:
+        """Labels or vectors as an array.
+
+        Args:
+          argument: the name of the argument in an error message.
+          contexts: array, list or pandas frame of labels [N], or of vectors [N, context_size].
+
+        Returns:
+          The array, of `dtype`.
+
+        Raises:
+          ValueError: for a flow without a context, no contexts, another shape, entries that are not numbers, labels out
+            of range, or NaN.
+        """
+        if not self.size:
+            raise ValueError(f"{argument} must be None for a flow that is not conditional; got {contexts!r}")
+        if contexts is None:
+            raise ValueError(f"{argument} must hold the {self.description}; got None")
+        values = np.asarray(as_array(contexts))
+        if values.shape[1:] != self.shape or not values.ndim:
+            raise ValueError(f"{argument} must have shape [N] + {self.shape}; got {values.shape}")
+        if values.dtype.kind not in ("ui" if self.num_classes else "buif"):
+            raise ValueError(f"{argument} must hold the {self.description}; got {values.dtype}")
+        if self.num_classes and values.size and (values.min() < 0 or values.max() >= self.num_classes):
+            raise ValueError(
+                f"{argument} must hold the {self.description}; got {values.dtype} from {values.min()} to {values.max()}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"{argument} must be finite; got NaN or infinity")
+        return values.astype(self.dtype.as_numpy_dtype)
+
+    def of_events(self, number: int, context: Any) -> list[np.ndarray]:
+        """The contexts of `number` events: a list of one array, empty for a flow without a context.
+
+        Raises:
+          ValueError: as `checked`, or for another number of contexts.
+        """
+        if context is None and not self.size:
+            return []
+        context = self.checked("context", context)
+        if len(context) != number:
+            raise ValueError(f"context must have as many entries as there are events, {number}; got {len(context)}")
+        return [context]
+
+    def of_samples(self, number: int, labels: Any, context: Any) -> list[np.ndarray]:
+        """The contexts of `number` samples: a list of one array, empty for a flow without a context.
+
+        Args:
+          number: int.
+          labels: labels [number] or one label, for a class-conditional flow; otherwise None.
+          context: vectors [number, context_size] or one vector, for a flow given vectors; otherwise None.
+
+        Returns:
+          List of arrays [number] or [number, context_size], see `checked`.
+
+        Raises:
+          ValueError: as `checked`, and for labels where a context belongs, or the other way round.
+        """
+        arguments = {"labels": labels, "context": context}
+        if not self.size:
+            if labels is None and context is None:
+                return []
+            raise ValueError("labels and context must be None for this flow")
+        other = "context" if self.num_classes else "labels"
+        if arguments[other] is not None:
+            raise ValueError(f"{other} must be None for this flow")
+        if arguments[self.name] is None:
+            raise ValueError(f"{self.name} must be given for a conditional flow; got None")
+        value, shape = np.asarray(arguments[self.name]), (number, *self.shape)
+        if value.shape not in (shape, self.shape):
+            raise ValueError(f"{self.name} must have shape {self.shape} or {shape}; got {value.shape}")
+        return [self.checked(self.name, np.broadcast_to(value, shape))]

@@ -1,0 +1,151 @@
+"""Every private name of Keras, TensorFlow and TFP that the package uses, with the reason for each.
+
+`tests/test_internals.py` fails on the name that a new version drops or renames. Elsewhere the package uses public
+names, and TFP's own extension points for bijectors: `_parameter_properties`, `_is_permutation`, `_is_increasing`,
+`_no_dependency` and `_TF_MODULE_IGNORED_PROPERTIES`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+from keras.src.backend.common import global_state  # Keras's calls and scopes, see in_training().
+from tensorflow.python.eager import record  # The gradient tapes that listen, see tapes_listen().
+from tensorflow_probability.python.internal import cache_util  # TFP's cache of bijectors, see bijectors/passes.py.
+
+# The types of an eager tensor and of the graph of a tf.function, which TensorFlow exports under these names only.
+EagerTensor = tf.__internal__.EagerTensor
+FuncGraph = tf.__internal__.FuncGraph
+
+BijectorCache = cache_util.BijectorCache
+
+
+# Keras's calls and weights.
+
+
+def in_training() -> bool:
+    """Whether a Keras layer or model is being called in training mode.
+
+    Keras tells this to layers alone, as the argument `training`; a bijector within a layer's call has to ask.
+    """
+    call = global_state.get_global_attribute("current_call_ctx")
+    return bool(call and call.get_value("training"))
+
+
+def weights_are_substituted() -> bool:
+    """Whether Keras computes with other values than those of its weights, as in `stateless_call`."""
+    return global_state.get_global_attribute("stateless_scope") is not None
+
+
+def tf_variable(weight: Any) -> tf.Variable:
+    """The `tf.Variable` of a Keras weight; a `tf.Variable` is returned as it is.
+
+    The public `weight.value` is a copy in lower precision during a call under a mixed policy.
+    """
+    return weight if isinstance(weight, tf.Variable) else weight._value
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layer and all layers inside it; Keras has no public name for the recursion."""
+    return list(layer._flatten_layers())
+
+
+# Gradient tapes and replicas of TensorFlow.
+
+
+def watched_variables(function: Callable[[], Any]) -> tuple[Any, tuple[tf.Variable, ...]]:
+    """Calls `function` and returns its result with the trainable variables that it read.
+
+    A public `tf.GradientTape` would record every operation for that.
+    """
+    with record.VariableWatcher() as watcher:
+        result = function()
+    return result, watcher.watched_variables()
+
+
+def tapes_listen() -> bool:
+    """Whether a gradient tape may be recording in this thread."""
+    return bool(record.could_possibly_record())
+
+
+def is_recorded(tensor: tf.Tensor) -> bool:
+    """Whether the gradient tapes that record now hold `tensor`."""
+    return bool(record.should_record_backprop([tensor]))
+
+
+def merge_replicas(function: Callable[..., None], *args: Any) -> None:
+    """Calls `function(strategy, *args)` once for all replicas, also where the strategy forbids a merge call.
+
+    The public `merge_call` raises outside of a replica and in strategies that need no merging.
+    """
+    tf.__internal__.distribute.interim.maybe_merge_call(function, tf.distribute.get_strategy(), *args)
+
+
+# Keras's trainer and optimizers call these methods; the subclasses below give them public names.
+
+
+class TrainerHooks(keras.Model):
+    """A `keras.Model` that is built before `fit`, and names the private argument of `evaluate`."""
+
+    CACHED_EVALUATION = "_use_cached_eval_dataset"  # How `fit` tells `evaluate` that it has seen the data before.
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: the model is built, and Keras would read a batch, so that the data are shuffled anew."""
+
+
+class OptimizerHooks:
+    """The steps of a Keras optimizer's update under public names, to be overridden by a mixin or subclass."""
+
+    def clip_gradients(self, gradients: list) -> list:
+        """The clipped gradients, None among them."""
+        return super()._clip_gradients(gradients)  # type: ignore[misc]
+
+    def sum_gradients(self, gradients_and_variables: list) -> list:
+        """The gradients summed over the replicas, each with its variable."""
+        return super()._all_reduce_sum_gradients(gradients_and_variables)  # type: ignore[misc]
+
+    def learning_rate_now(self) -> Any:
+        """The learning rate of this step."""
+        return super()._get_current_learning_rate()  # type: ignore[misc]
+
+    def update_averages(self, variables: list) -> None:
+        """Moves the averages of the weights."""
+        super()._update_model_variables_moving_average(variables)  # type: ignore[misc]
+
+    def update_variables(self, gradients: list, variables: list, learning_rate: Any) -> None:
+        """Updates every variable."""
+        super()._backend_update_step(gradients, variables, learning_rate)  # type: ignore[misc]
+
+    def averages(self) -> list:
+        """The averages of the weights, in the order of the weights."""
+        return self._model_variables_moving_average  # type: ignore[attr-defined]
+
+    def moments_of_gradient(self, variable: Any) -> tuple[Any, Any]:
+        """Adam's two moving averages of the gradient of a variable."""
+        slot = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        return self._momentums[slot], self._velocities[slot]  # type: ignore[attr-defined]
+
+    def _clip_gradients(self, grads: list) -> list:
+        return self.clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list) -> list:
+        return self.sum_gradients(grads_and_vars)
+
+    def _get_current_learning_rate(self) -> Any:
+        return self.learning_rate_now()
+
+    def _update_model_variables_moving_average(self, trainable_variables: list) -> None:
+        self.update_averages(trainable_variables)
+
+    def _backend_update_step(self, grads: list, trainable_variables: list, learning_rate: Any) -> None:
+        self.update_variables(grads, trainable_variables, learning_rate)
+
+
+# TFP's cache of bijectors.
+
+
+def set_bijector_cache(make: Callable[[Any], BijectorCache]) -> None:
+    """Replaces the cache that all bijectors of TFP share by `make(storage)`."""
+    tfp.bijectors.Bijector._cache = make(tfp.bijectors.Bijector._cache.storage)

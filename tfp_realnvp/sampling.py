@@ -1,0 +1,118 @@
+"""Samples, latents and classes of a model: the methods of the same names of `FlowModel`."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_realnvp.common import check_positive, draw_seed, value_errors
+
+if TYPE_CHECKING:
+    from tfp_realnvp.model import FlowModel
+
+tfd = tfp.distributions
+
+
+def sample(
+    model: "FlowModel",
+    num_samples: int,
+    temperature: float = 1.0,
+    seed: int | None = None,
+    batch_size: int = 256,
+    image_size: tuple[int, int] | None = None,
+    labels: Any = None,
+    context: Any = None,
+) -> np.ndarray:
+    """Draws images or vectors; see `FlowModel.sample`."""
+    if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+        raise ValueError(f"num_samples must be a positive int; got {num_samples!r}")
+    if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be a non-negative number; got {temperature!r}")
+    seed = draw_seed(seed)
+    if model.num_classes and labels is None:
+        labels = np.random.default_rng(seed).integers(model.num_classes, size=num_samples)
+    contexts = model.events.contexts.of_samples(num_samples, labels, context)
+    base = model.base_given(*contexts)
+    if image_size is not None:
+        base = base.copy(sample_shape=_image_shape(model, image_size))
+    z = latents(base, [] if contexts else num_samples, temperature, seed)
+    return _in_batches(model.decode_batch, batch_size, z, *contexts)
+
+
+def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: Any) -> tf.Tensor:
+    """The latents of samples: mean + T · (z − mean) for z ~ base.
+
+    Args:
+      base: the distribution of the latents.
+      sample_shape: int, tensor or [], as for `base.sample`.
+      temperature: T, a float or a scalar tensor.
+      seed: int, or int64 tensor.
+    """
+    seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] for a small seed.
+    z = base.sample(sample_shape, seed=seed)
+    if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean has this temperature only.
+        return z
+    mean = base.mean()
+    return mean + temperature * (z - mean)
+
+
+def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
+    """The latents of images or vectors; see `FlowModel.encode`."""
+    images = model.events.checked_array("images", images)
+    contexts = model.events.contexts.of_events(len(images), context)
+    return _in_batches(model.encode_batch, batch_size, images, *contexts)
+
+
+def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
+    """The images or vectors of latents; see `FlowModel.decode`."""
+    z = model.events.checked_latents(z)
+    contexts = model.events.contexts.of_events(len(z), context)
+    return _in_batches(model.decode_batch, batch_size, z, *contexts)
+
+
+def class_probabilities(model: "FlowModel", images: Any, batch_size: int = 64, num_draws: int = 1) -> np.ndarray:
+    """Bayes' rule over the classes; see `FlowModel.class_probabilities`."""
+    if not model.num_classes:
+        raise ValueError("num_classes must be given to a flow for it to classify; got None")
+    check_positive(num_draws=num_draws)
+    images = model.events.checked_array("images", images)
+    nats = []
+    for draw in tf.range(num_draws, dtype=tf.int64):
+        nats.append(_in_batches(lambda part, draw=draw: model.nats_of_classes(part, draw), batch_size, images))
+    return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
+
+
+def _image_shape(model: "FlowModel", image_size: Any) -> tuple[int, int, int]:
+    """The shape of images of this height and width; a ValueError where the flow cannot draw them."""
+    if not model.is_convolutional:
+        raise ValueError(f"image_size must be None for a flow that is not convolutional; got {image_size}")
+    sides = tuple(image_size) if np.iterable(image_size) else ()
+    if len(sides) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in sides):
+        raise ValueError(f"image_size must be (height, width), two positive ints; got {image_size!r}")
+    divisor = _divisor_of_sides(model)
+    if any(side % divisor for side in sides):
+        raise ValueError(f"image_size must have a height and width divisible by {divisor}; got {image_size!r}")
+    height, width = sides
+    return height, width, model.event_shape[-1]
+
+
+def _divisor_of_sides(model: "FlowModel") -> int:
+    """The smallest power of 2 whose multiples the flow's squeezes take as the height and width of an image."""
+    *sides, channels = model.event_shape
+    for divisor in (2**halvings for halvings in range(max(sides).bit_length())):
+        with contextlib.suppress(ValueError):  # Squeeze refuses odd sides.
+            model.bijector.inverse_event_shape((divisor, divisor, channels))
+            return divisor
+    return 1  # Flows with a fixed image size raise their own error.
+
+
+def _in_batches(function: Callable[..., tf.Tensor], batch_size: int, *arrays: Any) -> np.ndarray:
+    """The results of `function` on the arrays, `batch_size` entries at a time, as one array."""
+    check_positive(batch_size=batch_size)
+    slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
+    with value_errors():
+        return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])

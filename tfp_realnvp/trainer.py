@@ -1,0 +1,396 @@
+"""`FlowTrainer`: Keras's compile, fit, evaluate and predict for a model that computes a log-likelihood."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_realnvp.common import as_array, check_positive, value_errors
+from tfp_realnvp.events import Events
+from tfp_realnvp.guard import StepGuard, step_counter
+from tfp_realnvp.internals import TrainerHooks
+from tfp_realnvp.networks.actnorm import initializing, uninitialized
+from tfp_realnvp.optimizers import Adam, check_clipping
+from tfp_realnvp.progress import Progress
+from tfp_realnvp.replicas import nonempty_share, num_replicas, sum_over_replicas, take_from_the_first_replica
+
+
+class FlowTrainer(TrainerHooks):
+    """A Keras model trained by its log-likelihood, with Keras's methods and checks of their data before any work.
+
+    A subclass defines `call(x, context, training)`, the log-likelihood in nats of each event; `log_likelihood(x,
+    context)`, the same as one graph for inference; and the attributes.
+
+    Attributes:
+      events: `Events`, the data of the model.
+      networks: list of Keras layers.
+      seed: int.
+    """
+
+    events: Events
+    networks: list[keras.layers.Layer]
+    seed: int
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self._nats = Progress()
+
+    # The optimizer and the first values of the weights.
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """Keras's `compile`, with the paper's optimizer by default.
+
+        Args:
+          optimizer: Keras optimizer. The default is Adam with learning rate 1e-3, with gradients clipped at global norm
+            100 (of the loss in nats). With `use_ema=True` it keeps moving averages of the weights, which start at the
+            weights of the first step. `fit` ends with the averages as the weights; `keras.callbacks.SwapEMAWeights`
+            evaluates them earlier.
+          **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` as for `keras.Model.compile`. The loss is the
+            negative log-likelihood.
+
+        Raises:
+          ValueError: for a `loss` or `metrics`; for an optimizer that scales the loss, as Keras's does for networks in
+            float16; under a strategy of several replicas for an optimizer that clips before it sums their gradients,
+            see `optimizers.ClipsGlobally`.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise ValueError(f"{name} must be left out: a flow's loss is its negative log-likelihood")
+        if optimizer is None:
+            optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
+        super().compile(optimizer=optimizer, **kwargs)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):  # It hides the count of steps.
+            raise ValueError(
+                'optimizer must not scale the loss, as Keras makes it for dtype="mixed_float16": "mixed_bfloat16" has '
+                f"the range of float32; got a LossScaleOptimizer of {self.optimizer.inner_optimizer.name}"
+            )
+        check_clipping(self.optimizer, self.distribute_strategy.num_replicas_in_sync)
+        # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
+        self.optimizer.build(self.trainable_variables)
+
+    def initialize(self, x: Any, y: Any = None) -> None:
+        """Data-dependent initialization: sets every `ActNorm` that is not initialized yet from a batch.
+
+        After it each of them gives channels of mean 0 and variance 1 on this batch. `fit` and `train_on_batch` call it
+        with their first batch; a flow without `ActNorm` stays as it is.
+
+        Args:
+          x, y: a batch, as for `train_on_batch`, or `(x, y)` or a TFDS dictionary as `x`.
+
+        Raises:
+          ValueError: as for `fit`.
+
+        Example: `model.initialize(images[:256])`
+
+        References: arXiv 1807.03039, section 3.1.
+        """
+        if self.needs_initialization:
+            self.events.check("x", x, y)
+            x, context = self.events.unpack((x, y))
+            with self.distribute_strategy.scope(), initializing(), value_errors():
+                self(x, context)
+                take_from_the_first_replica(self.weights)
+
+    @property
+    def needs_initialization(self) -> bool:
+        """Whether there is an `ActNorm` that no batch has set yet."""
+        return any(uninitialized(network) for network in self.networks)
+
+    # The steps.
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        guard = StepGuard(self.optimizer, self.progress, self.trainable_variables, self._state_of_forward_pass)
+        with nonempty_share(*self.events.unpack(data)) as (size, x, context):
+            with tf.GradientTape() as tape:
+                nats = -self(x, context, training=True)[:size]
+                mean, count = _mean_over_replicas(nats)
+                # This replica's part of the loss: the gradients of the replicas are summed.
+                loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype)
+                if penalties := [tf.cast(penalty, nats.dtype) for penalty in self.losses]:
+                    loss += tf.add_n(penalties) / num_replicas()
+                loss = self.optimizer.scale_loss(loss)
+            self.refuse_untrained(tape.watched_variables())
+            gradients = tape.gradient(loss, self.trainable_variables)
+        guard.apply_or_skip(loss, gradients, mean, count)
+        return self._logs()
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        with nonempty_share(*self.events.unpack(data)) as (size, x, context):
+            mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
+        # A count that is known beforehand would be added even where the data turn out to have ended.
+        with tf.control_dependencies([mean]):
+            self._nats.update_state(mean, sample_weight=count)
+        return self._logs()
+
+    def predict_step(self, data: Any) -> tf.Tensor:
+        with nonempty_share(*self.events.unpack(data)) as (size, x, context):
+            return self.log_likelihood(x, context)[:size]
+
+    def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0) -> tf.Tensor:
+        """The log-likelihood in nats of a batch: a tensor of shape [batch]."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_likelihood(inputs, context, draw)")
+
+    def refuse_untrained(self, variables: Any) -> None:
+        """Raises a ValueError where a step reads trainable variables that are not the model's own."""
+        raise NotImplementedError(f"{type(self).__name__} must define refuse_untrained(variables)")
+
+    @property
+    def steps(self) -> tf.Tensor:
+        """The number of training steps so far, skipped ones included: an int64 tensor."""
+        return step_counter(self.optimizer).value
+
+    @property
+    def _state_of_forward_pass(self) -> list[keras.Variable]:
+        """The non-trainable weights that a training step changes for all replicas together."""
+        if num_replicas() == 1:
+            return self.non_trainable_weights
+        return [weight for weight in self.non_trainable_weights if weight.aggregation != "none"]
+
+    @property
+    def progress(self) -> Progress:
+        """The mean loss of the epoch so far, and the number of steps that were skipped as not finite."""
+        return self._nats
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [self._nats]
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        nats = self._nats.result()
+        return {"loss": nats, "bits_per_dim": nats / (math.prod(self.events.shape) * math.log(2))}
+
+    def _logs(self) -> dict[str, tf.Tensor]:
+        logs = self.get_metrics_result()
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras takes the mean over the workers along an axis that has to exist.
+            logs = {name: value[tf.newaxis] for name, value in logs.items()}
+        return logs
+
+    # Keras's methods. Arrays are checked here, before any work; the steps check what they read batch by batch.
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> keras.callbacks.History:
+        """Keras's `fit`. A step whose loss or gradient is not finite changes nothing, and `progress` counts it.
+
+        Args:
+          x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
+            `tf.data.Dataset` of batches of them or of `(x, y)`, or either as TFDS dictionaries that hold "image" and,
+            for a class-conditional flow, "label". Vectors may also be a pandas DataFrame. Under a distribution strategy
+            the batches are the global ones; a data set that the strategy has distributed is taken as well.
+          y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
+          batch_size: number of events per step, where `x` is not a data set; None for 32.
+          validation_data: as `x`, or a tuple that begins with it.
+          shuffle: whether to shuffle arrays before each epoch; data sets come in their own order.
+          epochs and all others: as for `keras.Model.fit`.
+
+        Returns:
+          `keras.callbacks.History` with "loss" in nats and "bits_per_dim", of the validation with the prefix "val_".
+
+        Raises:
+          ValueError: for a wrong shape, levels that are not integers in [0, num_bins), NaN, no data, labels or contexts
+            that are missing or wrong, or weights of the examples.
+
+        Example: `model.fit(images, batch_size=64, epochs=10, validation_data=held_out)`
+        """
+        _check_batch_size(batch_size)
+        self.events.check("x", x, y)
+        if validation_data is not None:
+            self.events.check("validation_data", validation_data)
+        x, y, validation_data = as_array(x), as_array(y), as_array(validation_data)
+        if self.needs_initialization:
+            x, batch = self.events.first_batch(x, y, batch_size or 32, self.seed)
+            self.initialize(*batch)
+        if isinstance(x, tf.data.Dataset):
+            shuffle = False  # Keras never shuffles a data set, and warns of True.
+        with value_errors():
+            history = super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                shuffle,
+                class_weight,
+                sample_weight,
+                initial_epoch,
+                steps_per_epoch,
+                validation_steps,
+                validation_batch_size,
+                validation_freq,
+            )
+        if history.epoch and not history.history:
+            raise ValueError("x must not be empty; got a data set without batches")
+        return history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras's `evaluate`: {"loss": nats, "bits_per_dim": ...} with `return_dict=True`; data as for `fit`.
+
+        Raises:
+          ValueError: as for `fit`.
+
+        Example: `model.evaluate(held_out, batch_size=200, return_dict=True)`
+        """
+        _check_batch_size(batch_size)
+        if not kwargs.get(self.CACHED_EVALUATION):
+            self.events.check("x", x, y)
+        x, y = as_array(x), as_array(y)
+        with value_errors():
+            logs = super().evaluate(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs)
+        if not self._nats.count.numpy():
+            raise ValueError("x must not be empty; got a data set without batches")
+        return logs
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        labels: Any = None,
+        context: Any = None,
+    ) -> np.ndarray:
+        """Keras's `predict`: the log-likelihood in nats of each image or vector, [N].
+
+        Args:
+          x: data as for `fit`; for a conditional flow also `(x, y)`.
+          batch_size, verbose, steps, callbacks: as for `keras.Model.predict`.
+          labels: the labels [N] of a class-conditional flow, unless `x` holds them.
+          context: the contexts [N, context_size] of a flow given vectors, unless `x` holds them.
+
+        Raises:
+          ValueError: as for `fit`, and for labels where a context belongs, or the other way round.
+
+        Example: `model.predict(images, batch_size=200, labels=labels)`
+        """
+        _check_batch_size(batch_size)
+        x = self._with_context(x, labels, context)
+        with value_errors():
+            return super().predict(x, batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Keras's `train_on_batch`; data as for `fit`.
+
+        Raises:
+          ValueError: as for `fit`.
+
+        Example: `model.train_on_batch(images[:64], return_dict=True)["bits_per_dim"]`
+        """
+        self.events.check("x", x, y)
+        x, y = as_array(x), as_array(y)
+        self.initialize(x, y)
+        with value_errors():
+            return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Keras's `test_on_batch`; data as for `fit`.
+
+        Raises:
+          ValueError: as for `fit`.
+
+        Example: `model.test_on_batch(images[:64], return_dict=True)["bits_per_dim"]`
+        """
+        self.events.check("x", x, y)
+        x, y = as_array(x), as_array(y)
+        with value_errors():
+            return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any, *, labels: Any = None, context: Any = None) -> np.ndarray:
+        """Keras's `predict_on_batch`: the log-likelihood in nats of each event of one batch; data as for `predict`.
+
+        Raises:
+          ValueError: as for `predict`.
+
+        Example: `model.predict_on_batch(images[:64])`
+        """
+        x = self._with_context(x, labels, context)
+        with value_errors():
+            return super().predict_on_batch(x)
+
+    def batches(self, data: Any, batch_size: int = 256) -> Iterator[tuple]:
+        """Checks `data`, as `fit` does, and yields it in tensors.
+
+        Args:
+          data: as `x` for `fit`, or `(x, y)`.
+          batch_size: number of events per batch, where `data` is not a data set.
+
+        Yields:
+          `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.
+
+        Example: `nats = [model.log_likelihood(x, context) for x, context in model.batches(images)]`
+        """
+        check_positive(batch_size=batch_size)
+        self.events.check("data", data)
+        if not isinstance(data, tf.data.Dataset):
+            x, context = self.events.unpack(data)
+            data = tf.data.Dataset.from_tensor_slices(x if context is None else (x, context)).batch(batch_size)
+        with value_errors():
+            for batch in data:
+                yield self.events.unpack(batch)
+
+    # Checks.
+
+    def _with_context(self, x: Any, labels: Any, context: Any) -> Any:
+        """The checked data of a prediction: x, or `(x, context)`."""
+        arguments = {"labels": labels, "context": context}
+        for name, value in arguments.items():
+            if value is not None and name != self.events.contexts.name:
+                raise ValueError(f"{name} must be None for this flow")
+        y = arguments[self.events.contexts.name]
+        self.events.check("x", x, y)
+        return as_array(x) if y is None else (as_array(x), as_array(y))
+
+
+def _mean_over_replicas(nats: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The mean over the global batch, in double precision, and the number of its examples."""
+    nats = tf.cast(nats, tf.float64)
+    total, count = sum_over_replicas([tf.reduce_sum(nats), tf.cast(tf.size(nats), tf.float64)])
+    return total / count, count
+
+
+def _check_batch_size(batch_size: Any) -> None:
+    """Validates `batch_size`. Keras reads None as 32 and accepts 0."""
+    if batch_size is not None:
+        check_positive(batch_size=batch_size)
