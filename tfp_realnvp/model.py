@@ -12,9 +12,9 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
-from tfp_realnvp.bijectors import FusedBijector
 from tfp_realnvp.common import assert_finite, draw_seed, register
 from tfp_realnvp.contexts import Contexts
+from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
 from tfp_realnvp.representation import describe, layers_of
 from tfp_realnvp.trainer import FlowTrainer
@@ -96,7 +96,7 @@ class FlowModel(FlowTrainer):
         if not all(network.built for network in networks):
             example.log_prob(tf.zeros([1, *self.event_shape], example.dtype))
         self.networks = networks
-        self.refuse_untrained(example.trainable_variables)
+        refuse_untrained(example.trainable_variables, self.weights)
         self.built = True
         # One graph for batches of every size, not inlined where their size is known: another would round differently.
         specs = [tf.TensorSpec([None, *self.event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
@@ -407,37 +407,9 @@ class FlowModel(FlowTrainer):
             "save_weights(), or write a subclass whose __init__ builds the distribution and which defines get_config()"
         )
 
-    # Variables.
-
-    def refuse_untrained(self, variables: Any) -> None:
-        """Raises a ValueError that names the variables that are not weights of the model's networks."""
-        own = {id(weight.value) for weight in self.weights}
-        others = [variable for variable in variables if id(variable) not in own]
-        if others:
-            raise ValueError(
-                "distribution has trainable variables that belong to no Keras network of its bijectors, so that Keras "
-                f"would not train them: {sorted(v.name for v in others)}. Put them into a Keras layer that the "
-                "bijector calls, or make them non-trainable"
-            )
-
     def _example_distribution(self) -> tfd.Distribution:
         """The distribution; for a conditional flow, given a context of zeros."""
         contexts = self.events.contexts
         if not contexts.size:
             return self._distribution
         return self._distribution(tf.zeros([1, contexts.size], contexts.vector_dtype))
-
-
-def find_networks(distribution: tfd.Distribution) -> list[keras.layers.Layer]:
-    """The Keras layers that the distribution's bijectors call, each once, in the order the bijectors were made in."""
-    modules = (distribution, *distribution.submodules)
-    bijectors = sorted((m for m in modules if isinstance(m, FusedBijector)), key=lambda bijector: bijector.number)
-    networks = (_layer(network) for bijector in bijectors for network in bijector.networks)
-    return list({id(n): n for n in networks if isinstance(n, keras.layers.Layer)}.values())
-
-
-def _layer(network: Any) -> Any:
-    """The Keras layer inside wrappers such as `networks.WithContext`, which hold it as their `network`."""
-    while not isinstance(network, keras.layers.Layer) and hasattr(network, "network"):
-        network = network.network
-    return network

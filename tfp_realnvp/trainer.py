@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_realnvp.common import as_array, check_positive, value_errors
+from tfp_realnvp.discovery import refuse_untrained
 from tfp_realnvp.events import Events
 from tfp_realnvp.guard import StepGuard, step_counter
 from tfp_realnvp.internals import TrainerHooks
@@ -112,7 +113,7 @@ class FlowTrainer(TrainerHooks):
                 if penalties := [tf.cast(penalty, nats.dtype) for penalty in self.losses]:
                     loss += tf.add_n(penalties) / num_replicas()
                 loss = self.optimizer.scale_loss(loss)
-            self.refuse_untrained(tape.watched_variables())
+            refuse_untrained(tape.watched_variables(), self.weights)
             gradients = tape.gradient(loss, self.trainable_variables)
         guard.apply_or_skip(loss, gradients, mean, count)
         return self._logs()
@@ -132,10 +133,6 @@ class FlowTrainer(TrainerHooks):
     def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0) -> tf.Tensor:
         """The log-likelihood in nats of a batch: a tensor of shape [batch]."""
         raise NotImplementedError(f"{type(self).__name__} must define log_likelihood(inputs, context, draw)")
-
-    def refuse_untrained(self, variables: Any) -> None:
-        """Raises a ValueError where a step reads trainable variables that are not the model's own."""
-        raise NotImplementedError(f"{type(self).__name__} must define refuse_untrained(variables)")
 
     @property
     def steps(self) -> tf.Tensor:

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests import laws
-from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, additive, affine, affine_scale_first
+from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, additive, affine, affine_scale_first, diagonal
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel, Checkerboard, Split
 
 tfb = tfp.bijectors

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors import Coupling
 from tfp_realnvp.bijectors.masks import ChangeAll, Split
-from tfp_realnvp.model import find_networks
+from tfp_realnvp.discovery import find_networks
 from tfp_realnvp.networks import MLP, ContextMaps, GlowNet, WithContext
 
 tfb = tfp.bijectors
