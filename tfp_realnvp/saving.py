@@ -39,7 +39,7 @@ def checked_config(config, oldest=1):
 def load_model(filepath):
     """A flow from a `.keras` file: Keras's `load_model` in its `safe_mode`, with errors that say what is wrong.
 
-    The file is data: it names registered classes, and brings their arguments and weights. ChangeAll in it is run.
+    The file is data: it names registered classes, and brings their arguments and weights. Nothing in it is run.
 
     Args:
       filepath: path of a file that `FlowModel.save` wrote.

@@ -428,7 +428,7 @@ def test_a_pass_is_forgotten_when_its_tensors_die(name, question):
     answers = ALL_QUESTIONS[question](distribution, x)
     del x, answers
     gc.collect()
-    assert [b._passes._by_end for b in fused(distribution.bijector) if b._passes._by_end] == []
+    assert [b._cache._by_end for b in fused(distribution.bijector) if b._cache._by_end] == []
 
 
 def test_a_pass_dies_without_the_garbage_collector():
@@ -452,7 +452,7 @@ def test_a_long_lived_tensor_does_not_collect_passes():
         distribution.log_prob(x)
         distribution.bijector.inverse_log_det_jacobian(x, 3)
     gc.collect()
-    assert all(len(b._passes._by_end) <= 2 for b in fused(distribution.bijector))
+    assert all(len(b._cache._by_end) <= 2 for b in fused(distribution.bijector))
 
 
 def graph_dies(function, *args):

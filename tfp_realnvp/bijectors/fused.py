@@ -1,7 +1,6 @@
 """`FusedBijector`: a bijector that computes its value and its log-det in one pass."""
 
 import itertools
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors.passes import Passes
-from tfp_realnvp.internals import tf_variable, watched_variables
+from tfp_realnvp.internals import tf_variable
 from tfp_realnvp.representation import DescribedBijector
 
 tfb = tfp.bijectors
@@ -44,6 +43,7 @@ class FusedBijector(DescribedBijector):
 
     Attributes:
       number: int, counts the fused bijectors in the order they were made in.
+      weights: list of the `tf.Variable`s that the bijector depends on.
 
     Example:
 
@@ -60,7 +60,7 @@ class FusedBijector(DescribedBijector):
     ```
     """
 
-    _TF_MODULE_IGNORED_PROPERTIES = tfb.Bijector._TF_MODULE_IGNORED_PROPERTIES.union(("_networks", "_passes"))
+    _TF_MODULE_IGNORED_PROPERTIES = tfb.Bijector._TF_MODULE_IGNORED_PROPERTIES.union(("_networks",))
 
     def __init__(
         self,
@@ -75,10 +75,9 @@ class FusedBijector(DescribedBijector):
         )
         self.number = next(_numbers)
         self._networks = self._no_dependency(tuple(networks))
-        bijector = weakref.proxy(self)  # The passes must not keep the bijector alive.
-        self._passes = Passes(lambda **end: bijector._compute(**end), lambda: bijector._weights)
-        self._has_run = False
-        self._collect_weights()
+        self._cache = Passes(self)  # It answers all public methods of `tfb.Bijector`.
+        self.weights: list[tf.Variable] = []
+        self.collect_weights()
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -95,23 +94,7 @@ class FusedBijector(DescribedBijector):
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
 
-    @property
-    def _cache(self) -> Passes:
-        """The object that answers TFP's public methods."""
-        return self._passes
-
-    def _compute(self, x: tf.Tensor | None = None, y: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
-        """Runs the pass from x or from y; returns x, y and log|det dy/dx|."""
-        direction = self._forward_and_log_det if y is None else self._inverse_and_log_det
-        start = x if y is None else y
-        (end, log_det), watched = watched_variables(lambda: direction(start))
-        if not self._has_run:  # Networks may have been built just now.
-            self._collect_weights(watched)
-            self._has_run = True
-        end = tf.identity(end) if end is start else end
-        return (start, end, log_det) if y is None else (end, start, -log_det)
-
-    def _collect_weights(self, more: Sequence[tf.Variable] = ()) -> None:
-        """Makes the networks' weights visible to tf.Module, which knows tf.Variables but not Keras's."""
+    def collect_weights(self, more: Sequence[tf.Variable] = ()) -> None:
+        """Lists the networks' variables, and `more`, in `weights`, where tf.Module finds them."""
         variables = [tf_variable(v) for network in self._networks for v in getattr(network, "variables", ())]
-        self._weights = list({id(v): v for v in (*variables, *more)}.values())
+        self.weights = list({id(v): v for v in (*variables, *more)}.values())

@@ -29,6 +29,7 @@ from tfp_realnvp.internals import (
     is_recorded,
     set_bijector_cache,
     tapes_listen,
+    watched_variables,
 )
 
 tfb = tfp.bijectors
@@ -64,12 +65,12 @@ class Passes:
     A pass lives as long as the tensor that the caller holds.
 
     Args:
-      compute: function of `x=` or `y=`, which returns the tensors x, y and log|det dy/dx|.
-      weights: function that returns the `tf.Variable`s that the answers depend on.
+      bijector: `FusedBijector`, which computes the passes and names the variables that they depend on.
     """
 
-    def __init__(self, compute: Callable[..., tuple], weights: Callable[[], Sequence[tf.Variable]]) -> None:
-        self._compute, self._weights = compute, weights
+    def __init__(self, bijector: Any) -> None:
+        self._bijector = weakref.ref(bijector)
+        self._has_run = False
         self._by_end: dict[int, Pass] = {}  # The id of the tensor at either end -> the pass.
         self._seen_weights: list[np.ndarray] = []
         self._weights_version = 0
@@ -94,7 +95,7 @@ class Passes:
         """The graph, the mode, the tapes and the weights of a pass that is computed now; equal states, equal passes."""
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         # A variable of a distribution strategy consists of one variable per replica.
-        variables = [v for weight in self._weights() for v in getattr(weight, "values", (weight,))]
+        variables = [v for weight in self._bijector().weights for v in getattr(weight, "values", (weight,))]
         version = self._version_of(variables) if graph is None else sum(_num_writes(graph, v) for v in variables)
         return hash((graph and id(graph), in_training(), initialization.get(), self._listening_tapes(), version))
 
@@ -110,7 +111,7 @@ class Passes:
         """A number that changes when other gradient tapes listen than before; 0 where none does."""
         if not tapes_listen():
             return 0
-        trainable = next((v for v in self._weights() if v.trainable), None)
+        trainable = next((v for v in self._bijector().weights if v.trainable), None)
         probe, version = self._tapes.get(threading.get_ident(), (lambda: None, 0))
         if trainable is not None and (probe() is None or not is_recorded(probe())):
             # The tapes that listen now record this tensor, and no other tape does.
@@ -132,10 +133,23 @@ class Passes:
         found, other_end = self._by_end.get(id(tensor)), {"x": "y", "y": "x"}[end]
         if found and getattr(found, end)() is tensor and found.state == self.state():
             return found, getattr(found, other_end)()
-        x, y, log_det = self._compute(**{end: tensor})
-        found, other = Pass(x, y, log_det, self.state(), end), {"x": y, "y": x}[end]
+        other, log_det = self._run(end, tensor)
+        x, y = (tensor, other) if end == "x" else (other, tensor)
+        found = Pass(x, y, log_det, self.state(), end)
         self._keep_while_alive(found, holder=tensor, other=other)
         return found, other
+
+    def _run(self, end: str, tensor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes a pass from its `end`: the tensor at its other end, and log|det dy/dx|."""
+        bijector = self._bijector()
+        direction = bijector._forward_and_log_det if end == "x" else bijector._inverse_and_log_det
+        if self._has_run:
+            other, log_det = direction(tensor)
+        else:  # The first pass shows variables that only running a function shows, and builds networks.
+            (other, log_det), watched = watched_variables(lambda: direction(tensor))
+            bijector.collect_weights(watched)
+            self._has_run = True
+        return tf.identity(other) if other is tensor else other, log_det if end == "x" else -log_det
 
     def _keep_while_alive(self, found: Pass, holder: tf.Tensor, other: tf.Tensor) -> None:
         """Ties the pass to one end, which in turn keeps the other end alive."""

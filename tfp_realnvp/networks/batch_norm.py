@@ -1,5 +1,6 @@
 """Batch norm inside a network."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from tfp_realnvp.networks.moments import Moments
 from tfp_realnvp.networks.stacks import Weights, check_single, stack_shape, unstack
 from tfp_realnvp.replicas import moments_over_replicas, num_replicas
 from tfp_realnvp.representation import Described
+
+Normalization = Callable[..., tuple[tf.Tensor, Weights]]
 
 
 @register
@@ -60,32 +63,45 @@ class BatchNormalization(Described, keras.layers.Layer):
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         check_single(self.copies)
-        y, batch_moments = self.normalize(x, self._values(), training)
+        y, batch_moments = self.normalization(x, training)(x, *self._values())
         self.update_moving(x, *batch_moments)
         return y
 
-    def normalize(self, x: tf.Tensor, weights: Weights, training: bool | None) -> tuple[tf.Tensor, Weights]:
-        """The norm with these weights.
+    def normalization(self, x: tf.Tensor, training: bool | None) -> Normalization:
+        """The norm as a function, in this mode and for tensors of the shape and dtype of x.
 
         Args:
           x: images [batch, height, width, channels].
-          weights: β, mean and variance, [channels] each.
           training: see `Moments`.
 
         Returns:
-          y, and the moments of the batch for `update_moving`; `()` where the averages are used.
+          Function of x, β, mean and variance to y and the moments of the batch, which `update_moving` takes; `()`
+          where the norm uses the averages.
         """
-        beta, mean, variance = weights
         if self.is_fused(x, training):
-            y, batch, _ = fused_batch_norm(x, beta, self.epsilon)
-            return y, batch
+            return self._by_fused_moments
         if self.moments.uses_batch(training):
-            batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
-            used = self.moments.moved((mean, variance), batch) if self.moments.running else batch
-            return normalize_by(*used, x, beta, self.epsilon), batch
-        if x.dtype.size >= 4:  # On a CPU the fused operation takes half as long again.
-            return tf.nn.batch_normalization(x, mean, variance, beta, None, self.epsilon), ()
-        y, *_ = fused_batch_norm(x, beta, self.epsilon, mean, variance)
+            return self._by_running_moments if self.moments.running else self._by_batch_moments
+        # On a CPU the fused operation takes half as long again in float32.
+        return self._by_averages if x.dtype.size >= 4 else self._by_averages_fused
+
+    def _by_fused_moments(self, x: tf.Tensor, beta: tf.Tensor, *averages: tf.Tensor) -> tuple[tf.Tensor, Weights]:
+        y, batch, _ = fused_batch_norm(x, beta, self.epsilon)
+        return y, batch
+
+    def _by_batch_moments(self, x: tf.Tensor, beta: tf.Tensor, *averages: tf.Tensor) -> tuple[tf.Tensor, Weights]:
+        batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
+        return normalize_by(*batch, x, beta, self.epsilon), batch
+
+    def _by_running_moments(self, x: tf.Tensor, beta: tf.Tensor, *averages: tf.Tensor) -> tuple[tf.Tensor, Weights]:
+        batch = moments_over_replicas(tf.cast(x, self.variable_dtype))
+        return normalize_by(*self.moments.moved(averages, batch), x, beta, self.epsilon), batch
+
+    def _by_averages(self, x: tf.Tensor, beta: tf.Tensor, *averages: tf.Tensor) -> tuple[tf.Tensor, Weights]:
+        return tf.nn.batch_normalization(x, *averages, beta, None, self.epsilon), ()
+
+    def _by_averages_fused(self, x: tf.Tensor, beta: tf.Tensor, *averages: tf.Tensor) -> tuple[tf.Tensor, Weights]:
+        y, *_ = fused_batch_norm(x, beta, self.epsilon, *averages)
         return y, ()
 
     def update_moving(self, x: tf.Tensor, *batch_moments: tf.Tensor) -> None:
@@ -93,7 +109,7 @@ class BatchNormalization(Described, keras.layers.Layer):
 
         Args:
           x: the batch, or a tensor of its shape.
-          *batch_moments: the moments that `normalize` returned.
+          *batch_moments: the moments that the function of `normalization` returned.
         """
         if batch_moments:
             mean, variance = batch_moments
@@ -113,7 +129,7 @@ class BatchNormalization(Described, keras.layers.Layer):
         return scale, beta - scale * mean
 
     def unstacked(self) -> list[Weights]:
-        """The weights of each norm of a stack, as `normalize` takes them."""
+        """β, mean and variance of each norm of a stack."""
         return unstack(self._values())
 
     def _values(self) -> Weights:

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import tensorflow as tf
+from keras import ops
 
 
 def fused_batch_norm(
@@ -126,6 +127,12 @@ def normalized_kernel(v: tf.Tensor, magnitude: tf.Tensor):
         return scale * (grad_w - inverse_length * grad_magnitude * v), tf.reshape(grad_magnitude, magnitude.shape)
 
     return scale * v, gradients
+
+
+def convolve(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
+    """The convolution of images by a kernel, stride 1 and SAME, plus the bias if there is one."""
+    y = ops.conv(x, kernel, padding="same")
+    return ops.add(y, *bias) if bias else y
 
 
 def l2_penalty(l2: float) -> Callable[[tf.Tensor], tf.Tensor] | None:

@@ -11,6 +11,7 @@ from keras import ops
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
 from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks.batch_norm import BatchNormalization
+from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.stacks import BlockStack
 from tfp_realnvp.networks.weight_norm import WeightNormConv2D
 from tfp_realnvp.representation import Described
@@ -80,7 +81,7 @@ class ResidualBlocks(Described, keras.layers.Layer):
     def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
         stack = BlockStack(self.norms, self.convs, training)
         outputs = [h]
-        for block in stack.blocks():
+        for block in stack.blocks(h):
             residual = h
             for conv_relu_norm in block:
                 residual = conv_relu_norm(residual)
@@ -214,7 +215,8 @@ class ResNet(Described, keras.layers.Layer):
         hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
         if self.skip:
-            out = functools.reduce(operator.add, map(self.skips.convolve, hidden, self.skips.unstacked()))
+            skips = [convolve(h, *weights) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
+            out = functools.reduce(operator.add, skips)
         return self.conv_out(ops.relu(self.norm_out(out)))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -7,12 +7,13 @@ training a norm is folded into the convolution before it, and where a backward p
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfp_realnvp.networks.kernels import recomputed_norm_relu
+from tfp_realnvp.networks.kernels import convolve, recomputed_norm_relu
 from tfp_realnvp.networks.rematerialization import is_recomputing
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tfp_realnvp.networks.weight_norm import WeightNormConv2D
 
 Weights = tuple[tf.Tensor, ...]
+Layer = Callable[[Weights, tf.Tensor], tf.Tensor]
 
 
 def stack_shape(copies: int | None) -> tuple[int, ...]:
@@ -56,7 +58,7 @@ class BlockStack:
 
     ```python
     stack = BlockStack(norms, convs, training)
-    for block in stack.blocks():
+    for block in stack.blocks(h):
         residual = h
         for layer in block:
             residual = layer(residual)
@@ -72,20 +74,21 @@ class BlockStack:
         # Outside of training norms are affine: only the first of a block has no convolution before it to fold it into.
         uses_batch = any(norm.moments.uses_batch(training) for norm in norms)
         self._unfolded = norms if uses_batch else norms[:1]
-        self._batch_moments: list[list[Weights]] = [[] for _ in convs]
+        self._batch_moments: list[list[Weights]] = [[] for _ in self._unfolded]
 
-    def blocks(self) -> Iterator[list[Callable[[tf.Tensor], tf.Tensor]]]:
-        """The layers of each block."""
-        folded = [norm.affine() for norm in self._norms[len(self._unfolded) :]]
-        folds = [*folded, *[None] * (len(self._convs) - len(folded))]
-        convs = [conv.unstacked(fold) for conv, fold in zip(self._convs, folds, strict=True)]
-        norms: list[list[Weights] | None] = [norm.unstacked() for norm in self._unfolded]
-        norms += [None] * (len(convs) - len(norms))
-        for block in range(len(convs[0])):
-            yield [
-                functools.partial(self._layer, place, norm and norm[block], conv[block])
-                for place, (norm, conv) in enumerate(zip(norms, convs, strict=True))
-            ]
+    def blocks(self, x: tf.Tensor) -> Iterator[list[Callable[[tf.Tensor], tf.Tensor]]]:
+        """The layers of each block.
+
+        Args:
+          x: tensor of the shape and dtype that all layers see.
+        """
+        folds = [norm.affine() for norm in self._norms[len(self._unfolded) :]]
+        convs = [conv.unstacked(fold) for conv, fold in itertools.zip_longest(self._convs, folds)]
+        num_blocks = len(convs[0])
+        layers = [self._after_norms(*each, x) for each in zip(self._unfolded, self._batch_moments, strict=True)]
+        layers += [[_conv_relu] * num_blocks] * (len(convs) - len(layers))
+        for block in range(num_blocks):
+            yield [functools.partial(layer[block], conv[block]) for layer, conv in zip(layers, convs, strict=True)]
 
     def update_moving(self, x: tf.Tensor) -> None:
         """Moves the averages of all norms towards the moments of the batch that they have seen.
@@ -93,18 +96,23 @@ class BlockStack:
         Args:
           x: tensor of the shape that the norms have seen.
         """
-        for norm, moments in zip(self._norms, self._batch_moments, strict=False):
+        for norm, moments in zip(self._unfolded, self._batch_moments, strict=True):
             norm.update_moving(x, *map(tf.stack, zip(*moments, strict=True)))
 
-    def _layer(self, place: int, norm_weights: Weights | None, conv_weights: Weights, x: tf.Tensor) -> tf.Tensor:
-        convolve = self._convs[place].convolve
-        if norm_weights is None:
-            return convolve(tf.nn.relu(x), conv_weights)
-        norm: Any = self._norms[place]
-        if is_recomputing() and norm.is_fused(x, self._training):
-            beta, *_ = norm_weights
-            function = lambda x, *weights: convolve(x, weights)
-            return recomputed_norm_relu(function, x, beta, norm.epsilon, conv_weights)
-        y, moments = norm.normalize(x, norm_weights, self._training)
-        self._batch_moments[place].append(moments)
-        return convolve(tf.nn.relu(y), conv_weights)
+    def _after_norms(self, norm: "BatchNormalization", batch_moments: list[Weights], x: tf.Tensor) -> list[Layer]:
+        """For each norm of a stack, (weights of a convolution, x) ↦ conv(relu(norm(x)))."""
+        recomputes = is_recomputing() and norm.is_fused(x, self._training)
+        normalize = norm.normalization(x, self._training)
+
+        def conv_relu_norm(norm_weights: Weights, conv_weights: Weights, x: tf.Tensor) -> tf.Tensor:
+            if recomputes:
+                return recomputed_norm_relu(convolve, x, norm_weights[0], norm.epsilon, conv_weights)
+            y, moments = normalize(x, *norm_weights)
+            batch_moments.append(moments)
+            return _conv_relu(conv_weights, y)
+
+        return [functools.partial(conv_relu_norm, weights) for weights in norm.unstacked()]
+
+
+def _conv_relu(conv_weights: Weights, x: tf.Tensor) -> tf.Tensor:
+    return convolve(tf.nn.relu(x), *conv_weights)

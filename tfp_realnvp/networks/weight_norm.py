@@ -4,10 +4,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from tfp_realnvp.common import register
-from tfp_realnvp.networks.kernels import l2_penalty, normalized_kernel
+from tfp_realnvp.networks.kernels import convolve, l2_penalty, normalized_kernel
 from tfp_realnvp.networks.stacks import Weights, check_single, stack_shape, unstack
 from tfp_realnvp.representation import Described
 
@@ -83,16 +82,10 @@ class WeightNormConv2D(Described, keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         check_single(self.copies)
-        return self.convolve(x, self._values())
-
-    def convolve(self, x: tf.Tensor, weights: Weights) -> tf.Tensor:
-        """The convolution with these weights: the normalized kernel and, if there is one, the bias."""
-        kernel, *bias = weights
-        y = ops.conv(x, kernel, padding="same")
-        return ops.add(y, *bias) if bias else y
+        return convolve(x, *self._values())
 
     def unstacked(self, fold: tuple[tf.Tensor, tf.Tensor] | None = None) -> list[Weights]:
-        """The weights of each convolution of a stack, as `convolve` takes them.
+        """The weights of each convolution of a stack, as `kernels.convolve` takes them.
 
         Args:
           fold: scale and offset of the outputs, as of `BatchNormalization.affine`; the weights take them up.

@@ -1,0 +1,176 @@
+"""The private names of Keras, TensorFlow and TFP that the package uses: each is there and does what it is used for."""
+
+import inspect
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfp_realnvp as rnvp
+from tfp_realnvp import internals
+
+PRIVATE = re.compile(r"keras\.src|tensorflow\.python|tensorflow_probability\.python|__internal__")
+
+# Names that the package overrides or sets: a version that renames one would go on silently without ours.
+OVERRIDDEN = {
+    keras.Model: ["_maybe_symbolic_build"],
+    keras.optimizers.Adam: [
+        "_clip_gradients",
+        "_all_reduce_sum_gradients",
+        "_get_current_learning_rate",
+        "_update_model_variables_moving_average",
+        "_backend_update_step",
+        "_get_variable_index",
+        "update_step",
+    ],
+    internals.BijectorCache: ["_lookup", "_attributes", "_invoke"],
+    tfp.bijectors.Bijector: [
+        "_cache",
+        "_no_dependency",
+        "_TF_MODULE_IGNORED_PROPERTIES",
+        "_parameter_properties",
+        "_is_permutation",
+        "_is_increasing",
+    ],
+}
+
+
+@pytest.mark.parametrize("owner, name", [(owner, name) for owner, names in OVERRIDDEN.items() for name in names])
+def test_an_overridden_name_is_there(owner, name):
+    assert hasattr(owner, name), f"{owner.__module__}.{owner.__qualname__} has no {name}: see internals.py"
+
+
+def test_no_other_file_names_private_modules():
+    package = pathlib.Path(rnvp.__file__).parent
+    root = package.parent
+    files = [*package.rglob("*.py"), *(root / "train").rglob("*.py"), *(root / "benchmarks").rglob("*.py")]
+    found = [path.name for path in files if PRIVATE.search(path.read_text())]
+    assert found == ["internals.py"]
+
+
+class Recorder(keras.layers.Layer):
+    """Records `internals` during its calls."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = self.add_weight(name="weight", shape=(1,), dtype="float32")
+        self.seen = []
+
+    def call(self, x):
+        self.seen.append((internals.in_training(), internals.weights_are_substituted()))
+        return x * self.weight
+
+
+def test_the_mode_of_keras_call_is_known():
+    layer = Recorder()
+    assert not internals.in_training()
+    for training in (True, False):
+        layer(tf.ones([1]), training=training)
+    assert layer.seen == [(True, False), (False, False)]
+
+
+def test_substituted_weights_are_known():
+    layer = Recorder()
+    layer.stateless_call([layer.weight.value], [], tf.ones([1]))
+    assert layer.seen[-1] == (False, True)
+
+
+def test_the_variable_of_a_weight_is_the_one_that_is_trained():
+    layer = Recorder(dtype="mixed_bfloat16")
+    variable = internals.tf_variable(layer.weight)
+    variable.assign([3.0])
+    assert isinstance(variable, tf.Variable) and variable.dtype == tf.float32
+    np.testing.assert_array_equal(layer.weight, [3.0])
+    assert internals.tf_variable(variable) is variable
+
+
+def test_sublayers_are_the_layer_and_all_inside():
+    inner = rnvp.networks.MLP(2, [3])
+    outer = rnvp.networks.TanhScale(inner)
+    assert {id(layer) for layer in (outer, inner, *inner.dense)} <= {id(layer) for layer in internals.sublayers(outer)}
+
+
+def test_watched_variables_are_those_that_are_read():
+    read, other = tf.Variable(1.0), tf.Variable(2.0)
+    result, watched = internals.watched_variables(lambda: read + 1.0)
+    assert result == 2.0 and [v is read for v in watched] == [True] and other == 2.0
+
+
+def test_listening_tapes_and_their_tensors_are_known():
+    x = tf.constant(1.0)
+    assert not internals.tapes_listen()
+    with tf.GradientTape() as tape:
+        assert internals.tapes_listen() and not internals.is_recorded(x)
+        tape.watch(x)
+        assert internals.is_recorded(x) and internals.is_recorded(2 * x)
+
+
+def test_a_merge_of_one_replica_calls_the_function():
+    called = []
+    internals.merge_replicas(lambda strategy, argument: called.append(argument), 3)
+    assert called == [3]
+
+
+def test_eager_tensors_and_graphs_of_functions_have_their_types():
+    assert isinstance(tf.constant(1.0), internals.EagerTensor)
+    graph = tf.function(lambda: tf.constant(1.0)).get_concrete_function().graph
+    assert isinstance(graph, internals.FuncGraph)
+
+
+def test_fit_neither_reads_a_batch_too_many_nor_checks_validation_data_twice(eagerly, monkeypatch):
+    model = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(2,), norm=None, seed=0)
+    model.compile(run_eagerly=True)
+    read, checked = [], []
+
+    def points():
+        read.append(1)
+        yield np.zeros([2, 2], np.float32)
+
+    check = type(model.events).check
+    monkeypatch.setattr(type(model.events), "check", lambda self, *args: (checked.append(args[0]), check(self, *args)))
+    data = tf.data.Dataset.from_generator(points, output_signature=tf.TensorSpec([None, 2]))
+    model.fit(data, epochs=2, steps_per_epoch=1, validation_data=np.zeros([2, 2], np.float32), verbose=0)
+    assert checked == ["x", "validation_data"]
+    assert internals.TrainerHooks.CACHED_EVALUATION in inspect.getsource(keras.Model.fit)
+
+
+def test_adam_clips_updates_and_averages_by_the_public_hooks(eagerly):
+    called = []
+
+    class Spy(rnvp.optimizers.Adam):
+        pass
+
+    for name in ("clip_gradients", "sum_gradients", "learning_rate_now", "update_averages", "update_variables"):
+
+        def hook(self, *args, name=name):
+            called.append(name)
+            return getattr(super(Spy, self), name)(*args)
+
+        setattr(Spy, name, hook)
+    weight = keras.Variable([1.0, 2.0])
+    optimizer = Spy(0.1, global_clipnorm=1.0, use_ema=True)
+    optimizer.build([weight])
+    optimizer.apply([tf.constant([3.0, 4.0])], [weight])
+    assert set(called) == {"clip_gradients", "learning_rate_now", "update_averages", "update_variables"}
+    mean, square = optimizer.moments_of_gradient(weight)
+    np.testing.assert_allclose(mean, [0.06, 0.08], rtol=1e-5)  # (1 − β₁) times the gradient of norm 1
+    np.testing.assert_allclose(square, [0.00036, 0.00064], rtol=1e-5)
+    assert len(optimizer.averages()) == 1
+
+
+def test_gradients_are_summed_by_the_public_hook_under_a_strategy(eagerly):
+    optimizer = rnvp.optimizers.Adam(0.1)
+    assert optimizer._all_reduce_sum_gradients([(1.0, "weight")]) == [(1.0, "weight")]
+
+
+def test_all_bijectors_of_tfp_share_the_stateful_cache():
+    cache = tfp.bijectors.Exp()._cache
+    assert type(cache).__name__ == "StatefulCache" and isinstance(cache, internals.BijectorCache)
+    x = tf.constant([1.0, 2.0])
+    exp = tfp.bijectors.Exp()
+    y = exp.forward(x)
+    assert exp.inverse(y) is x
