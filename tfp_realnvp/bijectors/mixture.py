@@ -76,7 +76,7 @@ class LogisticMixture(FusedBijector):
 
 
 class ChannelAutoregressive(DescribedBijector):
-    """The unit lower triangular map y_c = x_c − Σ_{b<c} a_cb x_b over the last axis, with log-det 0.
+    """The unit lower triangular map y_c = x_c − Σ_{b<c} a_cb x_b over the last axis; log-det 0.
 
     Forward is data → latent, as in the papers.
 

@@ -71,7 +71,7 @@ class Passes:
     """
 
     def __init__(self, bijector: Any) -> None:
-        self._bijector = weakref.ref(bijector)
+        self._bijector: Callable[[], Any] = weakref.ref(bijector)
         self._has_run = False
         self._by_end: dict[int, Pass] = {}  # By the id of the tensor at either end.
         self._seen_weights: list[np.ndarray] = []

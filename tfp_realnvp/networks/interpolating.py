@@ -25,7 +25,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
     ```
 
     The first `channels` entries of the output predict the pixel itself, as a sum of three terms. These are the mean m
-    of its nearest known neighbours, a linear filter of the differences d, and the network's own output. So the
+    of its nearest known neighbours, a linear filter of the differences d, and the network's output. So the
     prediction of a brighter image is brighter from the first step on.
 
     The differences distinguish one patch from another. They enter the network in the units of its prediction, since
