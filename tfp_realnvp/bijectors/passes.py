@@ -178,10 +178,10 @@ class StatefulCache(BijectorCache):
     """
 
     def _lookup(self, input: Any, forward_name: str, inverse_name: str, **kwargs: Any) -> Any:
-        return super()._lookup(input, forward_name, inverse_name, passes=_state_inside(self.bijector), **kwargs)
+        return super()._lookup(input, forward_name, inverse_name, passes=PassesInside(self.bijector), **kwargs)
 
     def _attributes(self, input: Any, fn_name: str, **kwargs: Any) -> dict:
-        return super()._attributes(input, fn_name, passes=_state_inside(self.bijector), **kwargs)
+        return super()._attributes(input, fn_name, passes=PassesInside(self.bijector), **kwargs)
 
     def _invoke(self, input: Any, fn_name: str, kwargs: dict, attributes: dict) -> Any:
         kwargs = {name: value for name, value in kwargs.items() if name != "passes"}
@@ -191,10 +191,24 @@ class StatefulCache(BijectorCache):
 set_bijector_cache(lambda storage: StatefulCache(storage=storage))
 
 
-def _state_inside(bijector: tfb.Bijector) -> int:
-    """The state of all bijectors with passes inside a bijector of TFP; 0 if there are none."""
-    states = [inner._cache.state() for inner in _with_passes(bijector)]
-    return hash(tuple(states)) if states else 0
+class PassesInside:
+    """A part of TFP's key of an answer: the passes inside a bijector, in their state when the key is made.
+
+    TFP makes the key of a result behind its computation, which may change the state: the first run of a network builds
+    its weights. TFP compares the hashes of keys, and of the bijectors in them, before the other parts.
+
+    Args:
+      bijector: `tfb.Bijector` that may contain bijectors with passes.
+    """
+
+    def __init__(self, bijector: tfb.Bijector) -> None:
+        self._inner = _with_passes(bijector)
+
+    def __hash__(self) -> int:
+        return hash(tuple(inner._cache.state() for inner in self._inner))
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, PassesInside)
 
 
 def _with_passes(bijector: tfb.Bijector) -> list[tfb.Bijector]:
