@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from absl import app, flags, logging
 
-import tfp_realnvp  # noqa: F401
+from tfp_realnvp.precision import is_computable
 
 gc.freeze()  # what the imports have made stays: the collector need not go through it again and again
 
@@ -26,6 +26,18 @@ gc.freeze()  # what the imports have made stays: the collector need not go throu
 def pytest_runtest_setup():
     """Every test, and every fixture that it is the first to ask for, draws what it draws in any other run."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Where TensorFlow cannot compute in the dtype that a test is marked by, the package's error must end the test."""
+    for mark in pyfuncitem.iter_markers("dtype"):
+        dtype = keras.DTypePolicy(*mark.args).compute_dtype
+        if not is_computable(dtype):
+            with pytest.raises(ValueError, match=f"dtype must be .* where TensorFlow cannot compute in {dtype}; got"):
+                yield
+            return True
+    return (yield)
 
 
 def pytest_collection_modifyitems(items):

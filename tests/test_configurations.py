@@ -5,9 +5,16 @@ import pytest
 from tests import configurations
 
 
-@pytest.mark.parametrize("number", range(6, 12))  # of one scale, or of vectors: quickly built
-def test_a_random_configuration_obeys_the_laws(number, eagerly):
-    configurations.try_laws(configurations.draw(seed=0, number=number))
+def params():
+    """A few numbers, of one scale or of vectors: quickly built."""
+    for number in range(6, 12):
+        configuration = configurations.draw(seed=0, number=number)
+        yield pytest.param(configuration, id=str(number), marks=pytest.mark.dtype(configuration["dtype"]))
+
+
+@pytest.mark.parametrize("configuration", params())
+def test_a_random_configuration_obeys_the_laws(configuration, eagerly):
+    configurations.try_laws(configuration)
 
 
 def test_a_configuration_follows_from_its_seed_and_number():

@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(tfp_realnvp.__file__).parent
 
 # From the ground floor up. A module may import those of its own floor and of the floors below.
 FLOORS = (
-    ("common", "internals", "representation"),
+    ("common", "internals", "precision", "representation"),
     ("replicas",),
     ("bijectors.masks", "bijectors.passes"),
     ("bijectors",),

@@ -170,6 +170,7 @@ def test_noise_is_new_at_each_step_and_a_seed_repeats_a_run_bit_for_bit():
     assert first[0] != first[1]
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 @pytest.mark.parametrize("family, options", [(rnvp.RealNVP, dict(num_blocks=1)), (rnvp.Glow, dict(steps_per_scale=2))])
 def test_networks_in_bfloat16_are_trained_and_stay_within_a_percent_of_float32(family, options):
     options = dict(num_scales=1, filters=4, num_bins=17, seed=0, **options)
@@ -559,6 +560,7 @@ def test_weights_of_examples_are_refused(name, eagerly):
         model.fit(np.ones([4, 2], np.float32), np.zeros(4, np.int64), verbose=0, **{name: weights})
 
 
+@pytest.mark.dtype("mixed_float16")
 def test_networks_in_float16_are_refused():
     model = rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=[2], dtype="mixed_float16", seed=0)
     with pytest.raises(

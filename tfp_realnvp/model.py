@@ -16,6 +16,7 @@ from tfp_realnvp.common import assert_finite, draw_seed, register
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
+from tfp_realnvp.precision import check_computable
 from tfp_realnvp.representation import describe, layers_of
 from tfp_realnvp.trainer import FlowTrainer
 
@@ -56,7 +57,8 @@ class FlowModel(FlowTrainer):
 
     Raises:
       ValueError: where the distribution has trainable variables that are no Keras network's (Keras would not train
-        them), or a batch shape, or an event shape that is not known; for both `num_classes` and `context_size`.
+        them), or a batch shape, or an event shape that is not known; for both `num_classes` and `context_size`; for
+        networks in a precision that TensorFlow cannot compute on this machine.
 
     Example:
 
@@ -93,6 +95,7 @@ class FlowModel(FlowTrainer):
                 self.dequantization.build((None, *self.event_shape))
         found = find_networks(example)
         networks = found + [network for network in networks if not any(network is other for other in found)]
+        check_computable(filter(None, (*networks, self.dequantization)))
         if not all(network.built for network in networks):
             example.log_prob(tf.zeros([1, *self.event_shape], example.dtype))
         self.networks = networks

@@ -1,10 +1,13 @@
 """Whether networks in bfloat16 or float16 gain anything on this machine."""
 
+import math
 import timeit
 
 import keras
 import tensorflow as tf
 from absl import logging
+
+from tfp_realnvp.precision import is_computable
 
 EMULATED = 1.5  # times float32: the machine has no instructions for the type; what is timed is short
 
@@ -25,7 +28,7 @@ def warn_if_slow(dtype):
     if tf.as_dtype(compute_dtype).size >= tf.float32.size:
         return
     times = slowdown(compute_dtype)
-    if times > EMULATED:
+    if EMULATED < times < math.inf:  # a flow refuses what cannot be computed at all
         logging.warning(
             f"config.model.dtype={dtype}: on this machine a convolution and its gradients take {times:.0f} times as "
             "long as in float32, and so will training; --config.model.dtype=float32 is faster"
@@ -35,7 +38,7 @@ def warn_if_slow(dtype):
 def slowdown(dtype, repetitions=3):
     """How many times as long as in float32 a convolution and its gradients take.
 
-    It is more than 1 on a CPU that has to emulate the type.
+    It is more than 1 on a CPU that has to emulate the type, and infinite where TensorFlow cannot compute in it.
 
     Args:
       dtype: name of a floating type.
@@ -43,6 +46,8 @@ def slowdown(dtype, repetitions=3):
 
     Example: `slowdown("bfloat16")`
     """
+    if not is_computable(dtype):
+        return math.inf
     return _seconds(dtype, repetitions) / _seconds("float32", repetitions)
 
 

@@ -236,6 +236,7 @@ def test_without_a_seed_one_is_drawn_and_kept(family):
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 @pytest.mark.parametrize("name", ["Glow, classes", "VectorRealNVP"])
 def test_networks_in_bfloat16_leave_the_flow_in_float32(name):
     model = make(name, dtype="mixed_bfloat16")
@@ -259,6 +260,7 @@ def policy(name):
         keras.config.set_dtype_policy(before)
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keras_policy_and_the_argument_make_the_same_flow(family):
     model = family(**FAMILIES[family], seed=0, dtype="mixed_bfloat16")

@@ -320,6 +320,7 @@ def test_every_network_sees_the_class(classifier):
         assert np.all(np.abs(gradient).sum((0, 1, 3)) > 0)  # at each class
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_a_copy_in_another_precision_and_one_from_a_file_classify_alike(classifier, tmp_path):
     expected = classifier.class_probabilities(DARK_AND_BRIGHT)
     classifier.save(tmp_path / "model.keras")

@@ -49,6 +49,7 @@ def test_a_seed_repeats_the_initialization_and_another_changes_it():
     assert np.any(weights[0] != weights[2])
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_networks_in_bfloat16_leave_the_flow_in_float32():
     images = np.random.default_rng(0).integers(256, size=(8, 8, 8, 3)).astype(np.uint8)
     models = [rnvp.RealNVP((8, 8, 3), 1, 8, 1, seed=0, dtype=dtype) for dtype in ("float32", "mixed_bfloat16")]
@@ -60,6 +61,7 @@ def test_networks_in_bfloat16_leave_the_flow_in_float32():
     assert {w.dtype for w in models[1].trainable_weights} == {"float32"}
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_another_precision_is_the_same_flow_with_its_optimizer():
     images = np.random.default_rng(0).integers(256, size=(8, 8, 8, 3)).astype(np.uint8)
     model = rnvp.RealNVP((8, 8, 3), num_scales=1, filters=8, num_blocks=1, seed=0, dtype="mixed_bfloat16")

@@ -8,6 +8,7 @@ from tests import laws
 from tests.networks.test_gated import convolution
 from tfp_realnvp.bijectors import Squeeze
 from tfp_realnvp.networks import InterpolatingResNet
+from tfp_realnvp.precision import check_computable
 
 IMAGES = np.random.default_rng(0).standard_normal([3, 8, 10, 2])
 
@@ -70,8 +71,10 @@ def test_a_brighter_image_is_predicted_brighter():
     np.testing.assert_allclose(network(given + 5)[inside], network(given)[inside] + 5, rtol=1e-9)
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_under_a_mixed_policy_the_interpolation_is_exact():
     network = built(1, channels=1, out_channels=4, dtype="mixed_bfloat16")
+    check_computable([network])
     given, _ = known(IMAGES[..., :1].astype("float32"), 1)
     output = network(given)
     assert output.dtype == "float32"

@@ -10,6 +10,7 @@ from tfp_realnvp import networks
 from tfp_realnvp.common import spawn_seeds
 from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.scales import BoundedScale
+from tfp_realnvp.precision import check_computable
 
 X = np.random.default_rng(0).normal(1.0, 2.0, size=(16, 5, 7, 3)).astype(np.float32)
 
@@ -112,9 +113,12 @@ def test_a_wrong_momentum_is_refused(momentum):
         networks.Moments(momentum)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", pytest.param("mixed_bfloat16", marks=pytest.mark.dtype("mixed_bfloat16"))]
+)
 def test_batch_norm_is_its_formula_in_every_precision(dtype):
     norm = networks.BatchNormalization(momentum=0.9, epsilon=1e-2, dtype=dtype)
+    check_computable([norm])
     norm.build(X.shape)
     norm.beta.assign([1.0, 2.0, 3.0])
     mean, variance = X.mean((0, 1, 2)), X.var((0, 1, 2))
@@ -204,9 +208,11 @@ def test_tanh_scale_with_an_offset_adds_it_to_the_log_scale():
     np.testing.assert_allclose(bounded(x), without + [0, 0, 0, 0.7, 0.7, 0.7], atol=1e-6)
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_tanh_scale_leaves_the_lower_precision_to_the_network():
     network = networks.MLP(4, dtype="mixed_bfloat16")
     bounded = networks.TanhScale(network, dtype="mixed_bfloat16")
+    check_computable([bounded])
     assert bounded(np.ones([2, 2], np.float32)).dtype == tf.float32
     assert network(np.ones([2, 2], np.float32)).dtype == tf.bfloat16
 
@@ -252,9 +258,11 @@ def test_sigmoid_scale_stays_finite_at_the_far_ends():
     np.testing.assert_allclose(layer.bound(np.array([-200.0, 200.0], np.float32)), [-198, 0], atol=1e-6)
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 @pytest.mark.parametrize("bound", [networks.ChannelTanhScale, networks.SigmoidScale])
 def test_every_bound_leaves_the_lower_precision_to_the_network(bound):
     bounded = bound(networks.MLP(4, dtype="mixed_bfloat16"), dtype="mixed_bfloat16")
+    check_computable([bounded])
     assert bounded(np.ones([2, 2], np.float32)).dtype == tf.float32
 
 

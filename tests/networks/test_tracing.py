@@ -7,7 +7,9 @@ import tensorflow as tf
 
 import tfp_realnvp as rnvp
 from tests import laws
+from tests.networks.learning import assert_call_and_graph_are_near_float32, learn
 from tfp_realnvp.networks import GatedConvNet, GlowNet
+from tfp_realnvp.precision import check_computable
 
 X = np.random.default_rng(0).normal(size=[3, 4, 4, 2]).astype("float32")
 NETWORKS = {
@@ -23,32 +25,35 @@ def built(name, **kwargs):
     return network
 
 
-def learn(network, x, training):
-    """The output, the gradients and what the call makes of the weights."""
-    with tf.GradientTape() as tape:
-        y = network(x, training=training)
-        loss = tf.reduce_sum(tf.cast(y, tf.float32) ** 2)
-    gradients = tape.gradient(loss, network.trainable_variables)
-    return [y, *gradients, *(tf.identity(weight.value) for weight in network.weights)]
-
-
 def functions_of(graph):
     return [name for name in graph._functions if b"traced_once" in tf.compat.as_bytes(name)]
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_graph_computes_what_a_call_does(name, dtype, training):
-    network = built(name, dtype=dtype)
+def test_a_graph_computes_what_a_call_does(name, training):
+    network = built(name, dtype="float64")
     initial = network.get_weights()
-    expected = learn(network, tf.cast(X, network.variable_dtype), training)
+    expected = learn(network, tf.cast(X, tf.float64), training)
     network.set_weights(initial)
     graph = tf.function(lambda x: learn(network, x, training))
-    actual = graph(tf.cast(X, network.variable_dtype))
-    tolerance = dict(rtol=1e-10, atol=1e-10) if dtype == "float64" else dict(rtol=0.05, atol=0.5)
-    for one, other in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(tf.cast(one, tf.float64), tf.cast(other, tf.float64), **tolerance)
+    for one, other in zip(graph(tf.cast(X, tf.float64)), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.dtype("mixed_bfloat16")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("name", "roundings", "relus"),
+    [
+        ("GlowNet", 3 * 3, 2),  # a kernel, a product and a bias per convolution
+        ("GatedConvNet", 3 + 3 * 12 + 4, 0),  # an ELU and a convolution twice per block, a gate, a sum and a norm
+    ],
+)
+def test_a_graph_and_a_call_in_bfloat16_are_as_near_to_float32_as_rounding_allows(name, roundings, relus, training):
+    network, exact = built(name, dtype="mixed_bfloat16"), built(name)
+    check_computable([network])
+    assert_call_and_graph_are_near_float32(network, exact, tf.constant(X), training, roundings, relus)
 
 
 def num_operations(num_blocks):
@@ -116,8 +121,10 @@ def test_blocks_that_do_not_tell_their_config_are_traced_each():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_blocks_of_two_precisions_share_a_graph():
     blocks = [rnvp.networks.GatedBlock(2, seed=0, dtype=dtype) for dtype in ("float32", "mixed_bfloat16")]
+    check_computable(blocks)
     expected = [block(X) for block in blocks]
     actual = tf.function(lambda x: [block(x) for block in blocks])(X)
     assert [y.dtype for y in actual] == [y.dtype for y in expected] == [tf.float32, tf.bfloat16]

@@ -121,7 +121,13 @@ def kind(name):
     return config.dataset in toy.SETS, str(fields)
 
 
-@pytest.mark.parametrize("name", {kind(name): name for name in CONFIGS}.values())
+def params():
+    """The name of a config of each kind."""
+    for name in {kind(name): name for name in CONFIGS}.values():
+        yield pytest.param(name, marks=pytest.mark.dtype(config_of(name).model.dtype))
+
+
+@pytest.mark.parametrize("name", params())
 def test_two_steps_and_an_evaluation(name, tmp_path, monkeypatch, eagerly):
     of_samples, of_classes = pictures.of_samples, pictures.of_classes  # of fewer samples than one looks at
     monkeypatch.setattr(pictures, "of_samples", lambda model, *_: of_samples(model, num_samples=2))

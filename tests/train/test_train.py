@@ -107,6 +107,7 @@ def test_without_validation_the_last_epoch_counts(tmp_path, eagerly):
     assert (tmp_path / "samples/final.png").exists()
 
 
+@pytest.mark.dtype("mixed_bfloat16")
 def test_a_model_in_bfloat16_is_left_in_float32(tmp_path, eagerly):
     config = tiny(epochs=1, validation_split="", test_split="test[:5]")
     config.model.dtype = "mixed_bfloat16"
