@@ -1,4 +1,4 @@
-"""A flow as a SavedModel: four signatures for processes that have only TensorFlow."""
+"""A flow as a SavedModel: four signatures for processes with TensorFlow alone."""
 
 import math
 import os
@@ -18,25 +18,40 @@ if TYPE_CHECKING:
 
 
 def write(model: "FlowModel", filepath: Any) -> None:
-    """Writes the SavedModel, see `FlowModel.export`, beside its place and then moves it there."""
+    """Writes the SavedModel of `FlowModel.export` into a draft folder beside `filepath`, then renames the folder.
+
+    Args:
+      model: `FlowModel`.
+      filepath: the folder, new or empty.
+
+    Raises:
+      ValueError: for a folder that holds something, or a flow that is not a `tfd.TransformedDistribution`.
+
+    Example: `write(model, "flow/1")`
+    """
     path = pathlib.Path(filepath)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"filepath must be a folder that is new or empty; got {str(path)!r}, where something is")
+        raise ValueError(f"filepath must be a folder that is new or empty; got {str(path)!r}, which holds something")
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, (function, specs) in endpoints(model).items():
         archive.add_endpoint(name, function, specs)
-    draft = path.with_name(f"draft.{path.name}")  # Not a number, which TF Serving would take for a version.
+    draft = path.with_name(f"draft.{path.name}")  # TF Serving would take a number for a version.
     shutil.rmtree(draft, ignore_errors=True)
     archive.write_out(draft, verbose=False)
     os.replace(draft, path)
 
 
 def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
-    """The signatures by their names: `(function, list of the specs of its inputs)`.
+    """The signatures by name.
+
+    Returns:
+      {name: (function, the specs of its inputs)}, with the names and tables of `FlowModel.export`.
 
     Raises:
-      ValueError: for a flow that is not a `tfd.TransformedDistribution`, and so has no latents.
+      ValueError: for a flow that is not a `tfd.TransformedDistribution`, since it has no latents.
+
+    Example: `function, specs = endpoints(model)["sample"]`
     """
     number = lambda name, dtype: tf.TensorSpec([], dtype, name)
     batch = lambda name, dtype, shape=model.event_shape: tf.TensorSpec([None, *shape], dtype, name)
@@ -80,7 +95,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
 
 
 def _checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:
-    """The labels or contexts, if any, with assertions that they are finite and as many as the events."""
+    """The labels or contexts, if any, with assertions that they are finite and number the same as the events."""
     message = "there must be as many labels or contexts as images or vectors"
     checks = [assert_that(tf.shape(part)[0] == number, message) for part in contexts]
     finite = lambda part: assert_finite(part, "context must be finite")
