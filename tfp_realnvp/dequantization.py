@@ -4,7 +4,7 @@
 log P(pixel) ≥ E log p(x) − log q(x − pixel | pixel),    x − pixel ~ q in [0, 1)^D
 ```
 
-References: arXiv 1511.01844, section 3.2, for uniform noise; arXiv 1902.00275, section 3.1, for learned noise.
+References: arXiv 1511.01844, section 3.1, for uniform noise; arXiv 1902.00275, section 3.1, for learned noise.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def uniform(images: tf.Tensor, num_bins: int, seed: Any) -> tf.Tensor:
 
     Example: `uniform(tf.constant([[3]], tf.uint8), 256, seed=[0, 0])` is in [3, 4).
 
-    References: arXiv 1511.01844, section 3.2.
+    References: arXiv 1511.01844, section 3.1.
     """
     return _add(images, _noise(images, seed), num_bins)
 
@@ -59,7 +59,7 @@ class UniformDequantization(Described, keras.layers.Layer):
 
     Example: `x, log_q = UniformDequantization()(images, num_bins=256, seed=[0, 0])`
 
-    References: arXiv 1511.01844, section 3.2.
+    References: arXiv 1511.01844, section 3.1.
     """
 
     def __init__(self, **kwargs: Any) -> None:
