@@ -1,4 +1,4 @@
-"""`Events`: the images or vectors of a flow, and checks that say how other data differ from them."""
+"""`Events`: the images or vectors of a flow, and the checks of a user's data."""
 
 import dataclasses
 import itertools
@@ -20,8 +20,8 @@ tfd = tfp.distributions
 class Events:
     """The events of a flow, images or vectors, with their contexts.
 
-    Arrays are checked before any work is done. Data that Keras reads batch by batch are checked in the graph of the
-    step; within `common.value_errors` both raise the same ValueErrors.
+    Arrays are checked before any work. Data that Keras reads batch by batch are checked in the graph of the step.
+    Within `common.value_errors` both raise the same ValueErrors.
 
     Args:
       shape: tuple of ints, the shape of one event, and of its latent.
@@ -70,10 +70,10 @@ class Events:
     # Data that Keras hands over.
 
     def unpack(self, data: Any) -> tuple[Any, Any]:
-        """The events and the contexts of what Keras hands to a step.
+        """Splits the data of a Keras step into the events and their contexts.
 
         Args:
-          data: x, (x, y), or a TFDS dictionary; of arrays, tensors, lists or frames.
+          data: x, (x, y) or a TFDS dictionary, made of arrays, tensors, lists or data frames.
 
         Returns:
           `(x, context)`; tensors stay tensors and arrays stay arrays. The context is None for a flow without one.
@@ -108,7 +108,7 @@ class Events:
           context: y as for `FlowModel.fit`.
 
         Raises:
-          ValueError: for data that are not such events, or do not have such contexts.
+          ValueError: for data that do not fit the flow's events or contexts.
         """
         if isinstance(data, tf.data.Dataset):
             return self._check_dataset(argument, data)
@@ -135,15 +135,15 @@ class Events:
             raise ValueError(f"{argument} must not be empty; got a data set without batches")
 
     def first_batch(self, x: Any, y: Any, batch_size: int, seed: int) -> tuple[Any, tuple]:
-        """The first batch of the data for `FlowModel.fit`; a random batch of arrays.
+        """The first batch of the data for `FlowModel.fit`; a random batch if the data are arrays.
 
         Args:
           x, y: as for `FlowModel.fit`.
-          batch_size: number of events in it, where `x` holds arrays.
+          batch_size: number of events in the batch, if `x` holds arrays.
           seed: int, the seed of the random choice.
 
         Returns:
-          `(x, batch)`: the data to fit, for a generator including its first batch; and (events,) or (events, y).
+          `(x, batch)`: the data to fit (a generator still begins with its first batch), and (events,) or (events, y).
 
         Raises:
           ValueError: for data without a batch, or for a distributed data set.

@@ -1,4 +1,4 @@
-"""Sums and moments over the replicas of a `tf.distribute` strategy, as one device has them of the global batch."""
+"""Sums and moments over the replicas of a `tf.distribute` strategy: the values of one device with the global batch."""
 
 import contextlib
 import contextvars
@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# 1. where this replica's part of the batch has examples, 0. where it is a stand-in, None where that is not known.
+# 1.0 if this replica's share of the batch has examples, 0.0 if it is a stand-in, None if that is unknown.
 _presence: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("presence", default=None)
 
 
@@ -17,7 +17,7 @@ def num_replicas() -> int:
 
 
 def sum_over_replicas(values: Any) -> Any:
-    """The sum over all replicas, on each of them; the values themselves outside of a step or without a strategy.
+    """The sum over all replicas, on each replica. Without a strategy or outside of a step, the values themselves.
 
     Args:
       values: tensor, or list of tensors, of the same shapes on all replicas.
@@ -31,7 +31,10 @@ def sum_over_replicas(values: Any) -> Any:
 
 
 def take_from_the_first_replica(weights: Sequence[Any]) -> None:
-    """Copies the first replica's values of Keras weights to all replicas, since other workers may have set others."""
+    """Copies the first replica's values of Keras weights to all replicas, since values may differ between workers.
+
+    Example: `take_from_the_first_replica(model.weights)`
+    """
     strategy = tf.distribute.get_strategy()
     if num_replicas() == 1:
         return
@@ -57,6 +60,8 @@ def nonempty_share(*tensors: tf.Tensor | None) -> Iterator[tuple]:
 
     Yields:
       `(size, *tensors)`.
+
+    Example: `with nonempty_share(x) as (size, x): nats = -model(x)[:size]`
     """
     size = tf.shape(tensors[0])[0]
     if num_replicas() == 1 or tensors[0].shape[0]:
@@ -84,7 +89,9 @@ def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       x: tensor of shape [..., channels], this replica's share.
 
     Returns:
-      `(mean, variance)`, each of shape [channels]; the gradient is that of the global batch.
+      `(mean, variance)`, each of shape [channels], with the gradient of the global batch.
+
+    Example: `mean, variance = moments_over_replicas(images)`
     """
     if num_replicas() == 1 or tf.distribute.get_replica_context() is None:
         return tf.nn.moments(x, list(range(x.shape.rank - 1)))
