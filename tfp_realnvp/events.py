@@ -268,6 +268,8 @@ def checked_num_bins(num_bins: Any, event_shape: tuple) -> int | None:
 
     Raises:
       ValueError: for anything but "auto", None or an int from 1 to 65536.
+
+    Example: `checked_num_bins("auto", (28, 28, 1))` is 256.
     """
     if num_bins == "auto":
         return 256 if len(event_shape) == 3 else None
@@ -281,6 +283,8 @@ def as_events(data: Any) -> Any:
 
     Raises:
       ValueError: for a dictionary without "image".
+
+    Example: `as_events({"image": images, "label": labels})` is `images`.
     """
     if isinstance(data, dict):
         if "image" not in data:

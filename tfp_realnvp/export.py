@@ -61,21 +61,23 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
     elif not hasattr(model.distribution, "bijector"):
         raise ValueError(f"distribution must be a tfd.TransformedDistribution to be exported; got {model.distribution}")
 
-    def log_prob(x, *context):
+    def log_prob(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
         context = _checked_contexts(context, tf.shape(x)[0])
         nats = model.log_likelihood(x, *context)
         return {"nats": nats, "bits_per_dim": -nats / (math.prod(model.event_shape) * math.log(2))}
 
-    def encode(x, *context):
+    def encode(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
         context = _checked_contexts(context, tf.shape(x)[0])
         return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *context)}
 
-    def decode(z, *context):
+    def decode(z: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
         context = _checked_contexts(context, tf.shape(z)[0])
         z = assert_finite(z, "latents must be finite")
         return {events: model.decode_batch(z, *context)}
 
-    def sample(num_samples, temperature, seed, *context):
+    def sample(
+        num_samples: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         allowed = tf.math.is_finite(temperature) & (temperature >= 0)
         checks = [
             assert_that(num_samples > 0, "num_samples must be a positive int"),

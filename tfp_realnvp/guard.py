@@ -41,8 +41,8 @@ def cond_across_replicas(
     Example: `cond_across_replicas(is_finite(loss, gradients), apply, skip, gradients)`
     """
 
-    def decide(strategy, condition, *args):
-        def run(function):
+    def decide(strategy: tf.distribute.Strategy, condition: Any, *args: Any) -> None:
+        def run(function: Callable[..., None]) -> None:
             if tf.distribute.in_cross_replica_context():
                 strategy.extended.call_for_each_replica(function, args)
             else:
@@ -120,5 +120,8 @@ class StepGuard:
 
 
 def step_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
-    """The optimizer's first variable: it counts every batch, also batches of accumulated gradients."""
+    """The optimizer's first variable: it counts every batch, also batches of accumulated gradients.
+
+    Example: `step_counter(model.optimizer).numpy()`
+    """
     return optimizer.variables[0]

@@ -52,7 +52,10 @@ class ClipsGlobally(OptimizerHooks):
 
 
 def check_clipping(optimizer: keras.optimizers.Optimizer, num_replicas: int) -> None:
-    """Raises a ValueError for an optimizer that clips the gradient of each of several replicas alone."""
+    """Raises a ValueError for an optimizer that clips the gradient of each of several replicas alone.
+
+    Example: `check_clipping(optimizer, strategy.num_replicas_in_sync)`
+    """
     clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
     if clips and num_replicas > 1 and not isinstance(optimizer, ClipsGlobally):
         raise ValueError(

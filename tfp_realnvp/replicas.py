@@ -39,7 +39,7 @@ def take_from_the_first_replica(weights: Sequence[Any]) -> None:
     if num_replicas() == 1:
         return
 
-    def values():
+    def values() -> list[tf.Tensor]:
         is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
         return sum_over_replicas([tf.where(is_first, weight, tf.zeros_like(weight)) for weight in weights])
 
@@ -100,7 +100,7 @@ def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 @tf.custom_gradient
-def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor):
+def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor) -> Any:
     count = presence * tf.cast(tf.size(x) / x.shape[-1], x.dtype)
     here = tf.stack([tf.fill(x.shape[-1:], count), *tf.nn.moments(x, list(range(x.shape.rank - 1)))])
     number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -110,7 +110,7 @@ def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor):
     mean = tf.reduce_sum(counts * means, axis=0) / total
     variance = tf.reduce_sum(counts * (variances + tf.math.squared_difference(means, mean)), axis=0) / total
 
-    def gradients(grad_mean, grad_variance):
+    def gradients(grad_mean: tf.Tensor, grad_variance: tf.Tensor) -> tuple[tf.Tensor, None]:
         grad_mean, grad_variance = tf.unstack(sum_over_replicas(tf.stack([grad_mean, grad_variance])))
         weight = presence / total
         # The products of vectors come first, since each product of images is a pass through memory.

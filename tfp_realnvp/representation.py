@@ -55,7 +55,10 @@ class DescribedBijector(tfb.Bijector):
 
 
 def layers_of(bijector: tfb.Bijector) -> list[tfb.Bijector]:
-    """The bijectors that a chain applies, in the order of application; any other bijector alone."""
+    """The bijectors that a chain applies, in the order of application; any other bijector alone.
+
+    Example: `layers_of(tfb.Chain([tfb.Exp(), tfb.Shift(1.0)]))` is the shift, then the exponential.
+    """
     if hasattr(bijector, "bijectors"):  # A tfb.Chain. TFP has several classes of it.
         return [layer for part in reversed(bijector.bijectors) for layer in layers_of(part)]
     return [bijector]

@@ -51,6 +51,8 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
       sample_shape: int, tensor or [], as for `base.sample`.
       temperature: T, a float or a scalar tensor.
       seed: int, or int64 tensor.
+
+    Example: `latents(model.base_distribution, 16, temperature=0.7, seed=0)`
     """
     seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] for a small seed.
     z = base.sample(sample_shape, seed=seed)
