@@ -27,7 +27,7 @@ class Glow(Architecture):
 
     ```none
     squeeze
-    steps_per_scale times:  actnorm, invertible 1×1 convolution, coupling of half the channels
+    steps_per_scale times:      actnorm, invertible 1×1 convolution, coupling of half the channels
     with a class or a context:  normalize each entry by a mean and a scale, predicted from the class or context
     before the last scale:      half of the channels leave, normalized by a mean and a scale that a convolution
                                 predicts from the other half; the next scale transforms the other half
