@@ -49,7 +49,7 @@ class Contexts:
         return "labels" if self.num_classes else "context"
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
+    def shape(self) -> tuple[Any, ...]:
         """The shape of one context: () for a label."""
         return () if self.num_classes else (self.context_size,)
 

@@ -60,8 +60,8 @@ def log_likelihood(
         for batch in model.batches(data, batch_size):
             size, first = batch[0].shape[0], first or batch
             if size < first[0].shape[0]:
-                batch = [_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True)]
-            nats = with_batch_moments if batch_moments else model.log_likelihood
+                batch = tuple(_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True))
+            nats: Any = with_batch_moments if batch_moments else model.log_likelihood
             draws = [tf.cast(nats(*batch, tf.constant(draw, tf.int64)), tf.float64) for draw in range(num_draws)]
             result.append(tf.reduce_logsumexp(draws, axis=0)[:size] - math.log(num_draws))
     return np.concatenate(result)
@@ -117,7 +117,8 @@ def recalibrate(model: "FlowModel", data: Any, batch_size: int = 200) -> None:
                 # TensorFlow drops the coarser scales from the graph: nothing uses the result or updates their moments.
                 model(x, context, training=True, draw=0)
 
-            count, sums = 0, [0.0] * len(of_scale)
+            count = 0
+            sums: list[Any] = [0.0] * len(of_scale)
             for x, context in model.batches(data, batch_size):
                 update_moments(x, context)
                 count += x.shape[0]

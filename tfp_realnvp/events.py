@@ -148,7 +148,7 @@ class Events:
         Raises:
           ValueError: for data without a batch, or for a distributed data set.
         """
-        batch = x, y
+        batch: Any = (x, y)
         if isinstance(x, types.GeneratorType):
             batch = next(x, None)
             x = (each for each in itertools.chain([batch], x))
@@ -197,14 +197,20 @@ class Events:
             return
         if values.min() < 0 or values.max() >= self.num_bins:
             raise ValueError(
-                f"{argument} must hold integers from 0 to {self.num_bins - 1}; got values from {values.min()} to "
+                f"{argument} must hold integers from 0 to {self._last_level}; got values from {values.min()} to "
                 f"{values.max()}"
             )
         if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
             raise ValueError(
-                f"{argument} must hold integers from 0 to {self.num_bins - 1}; got fractions such as "
+                f"{argument} must hold integers from 0 to {self._last_level}; got fractions such as "
                 f"{values[values != np.floor(values)][0]}"
             )
+
+    @property
+    def _last_level(self) -> int:
+        """The highest pixel level."""
+        assert self.num_bins is not None
+        return self.num_bins - 1
 
     def _takes_every(self, dtype: Any) -> bool:
         """Whether every finite value of this dtype is allowed in an event."""
@@ -244,7 +250,7 @@ class Events:
         allowed = (x >= 0) & (x < tf.cast(self.num_bins, x.dtype))
         if x.dtype.is_floating:
             allowed &= x == tf.floor(x)
-        with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self.num_bins - 1}")]):
+        with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self._last_level}")]):
             return tf.identity(x)
 
     def checked_latents(self, z: Any) -> np.ndarray:

@@ -62,18 +62,17 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         raise ValueError(f"distribution must be a tfd.TransformedDistribution to be exported; got {model.distribution}")
 
     def log_prob(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
-        context = _checked_contexts(context, tf.shape(x)[0])
-        nats = model.log_likelihood(x, *context)
+        nats = model.log_likelihood(x, *_checked_contexts(context, tf.shape(x)[0]))
         return {"nats": nats, "bits_per_dim": -nats / (math.prod(model.event_shape) * math.log(2))}
 
     def encode(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
-        context = _checked_contexts(context, tf.shape(x)[0])
-        return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *context)}
+        checked = _checked_contexts(context, tf.shape(x)[0])
+        return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *checked)}
 
     def decode(z: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
-        context = _checked_contexts(context, tf.shape(z)[0])
+        checked = _checked_contexts(context, tf.shape(z)[0])
         z = assert_finite(z, "latents must be finite")
-        return {events: model.decode_batch(z, *context)}
+        return {events: model.decode_batch(z, *checked)}
 
     def sample(
         num_samples: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor
@@ -85,10 +84,10 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         ]
         with tf.control_dependencies(checks):
             num_samples, temperature = tf.identity(num_samples), tf.identity(temperature)
-        context = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
-        context = _checked_contexts(context, tf.cast(num_samples, tf.int32))
-        z = sampling.latents(model.base_given(*context), [] if context else num_samples, temperature, seed)
-        return {events: model.decode_batch(z, *context)}
+        repeated = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
+        checked = _checked_contexts(repeated, tf.cast(num_samples, tf.int32))
+        z = sampling.latents(model.base_given(*checked), [] if checked else num_samples, temperature, seed)
+        return {events: model.decode_batch(z, *checked)}
 
     x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]

@@ -146,6 +146,6 @@ class OptimizerHooks:
 # TFP's cache of bijectors.
 
 
-def set_bijector_cache(make: Callable[[Any], BijectorCache]) -> None:
+def set_bijector_cache(make: Callable[[Any], Any]) -> None:
     """Replaces the cache that all bijectors of TFP share by `make(storage)`."""
     tfp.bijectors.Bijector._cache = make(tfp.bijectors.Bijector._cache.storage)

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -79,16 +79,18 @@ class FlowModel(FlowTrainer):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
-        networks: Sequence[keras.layers.Layer] = (),
+        networks: Iterable[keras.layers.Layer] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         contexts = Contexts(num_classes, context_size, tf.as_dtype(self.variable_dtype))
         self._distribution = distribution
-        example = distribution(tf.zeros([1, contexts.size], contexts.vector_dtype)) if contexts.size else distribution
+        example: Any = (
+            distribution(tf.zeros([1, contexts.size], contexts.vector_dtype)) if contexts.size else distribution
+        )
         self.events = Events.of(example, num_bins, contexts)
         self.seed = draw_seed(seed)
-        self.dequantization = None
+        self.dequantization: Any = None
         if self.num_bins is not None:
             self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
             if not self.dequantization.built:
@@ -111,7 +113,7 @@ class FlowModel(FlowTrainer):
         )
 
     def __repr__(self) -> str:
-        bijector = getattr(self._example_distribution(), "bijector", None)
+        bijector: Any = getattr(self._example_distribution(), "bijector", None)
         if not hasattr(bijector, "bijector"):
             return describe(type(self).__name__, distribution=self._distribution)
         return describe(type(self).__name__, *layers_of(bijector.bijector))  # Data → latent, inside the tfb.Invert.
@@ -355,11 +357,12 @@ class FlowModel(FlowTrainer):
             draft.unlink(missing_ok=True)
 
     def export(self, filepath: Any) -> None:
-        """Writes the flow as a SavedModel, for processes with TensorFlow alone, such as TF Serving.
+        """Writes the flow as a SavedModel into a new or empty folder, for processes with TensorFlow alone (TF Serving).
 
         Its signatures take batches of any size and return the results of the methods of the same names;
         `serving_default` is `log_prob`. Images are uint8 (uint16 above 256 levels); vectors are called `vectors`. With
-        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all.
+        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all. The
+        folder appears whole or not at all.
 
         | signature  | inputs                                 | outputs                                              |
         |------------|----------------------------------------|------------------------------------------------------|
@@ -367,9 +370,6 @@ class FlowModel(FlowTrainer):
         | `encode`   | `images`                               | `latents` [N] + event_shape                          |
         | `decode`   | `latents`                              | `images`                                             |
         | `sample`   | `num_samples`, `temperature`, `seed`   | `images`, of `sample`                                |
-
-        Args:
-          filepath: the folder, new or empty; it appears whole or not at all.
 
         Raises:
           ValueError: for a folder that holds something, or a flow that is not a `tfd.TransformedDistribution`.
@@ -384,7 +384,7 @@ class FlowModel(FlowTrainer):
         options = {name: getattr(self, name) for name in ("run_eagerly", "steps_per_execution", "jit_compile")}
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), **options}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: Any) -> None:
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
 
     def get_config(self) -> dict[str, Any]:

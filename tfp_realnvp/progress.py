@@ -24,7 +24,7 @@ class Progress(keras.metrics.Mean):
 
     def __init__(self, name: str = "loss", dtype: str = "float64") -> None:
         super().__init__(name, dtype)
-        options = dict(shape=(), initializer="zeros", dtype="int64")
+        options: dict[str, Any] = dict(shape=(), initializer="zeros", dtype="int64")
         self.skipped = self.add_variable(name="skipped", **options)
         self.skipped_in_a_row = self.add_variable(name="skipped_in_a_row", **options)
 

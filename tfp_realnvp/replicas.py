@@ -49,7 +49,7 @@ def take_from_the_first_replica(weights: Sequence[Any]) -> None:
 
 
 @contextlib.contextmanager
-def nonempty_share(*tensors: tf.Tensor | None) -> Iterator[tuple]:
+def nonempty_share(*tensors: Any) -> Iterator[tuple]:
     """A scope that replaces an empty share of the last batch by one example of zeros.
 
     TensorFlow's convolutions can fail on empty batches. `moments_over_replicas` leaves the stand-in out; the caller

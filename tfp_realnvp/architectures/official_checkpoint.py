@@ -59,7 +59,7 @@ def options(prefix: Any) -> dict[str, Any]:
     recursion_type = 2
     if 1 in kernels:
         kept, next_width = kernels[1][2] // 2 / channels, kernels[1][3]
-        recursion_type = {4: 1, 2: 2}.get(kept) or (3 if next_width == 2 * width else 4)
+        recursion_type = {4.0: 1, 2.0: 2}.get(kept) or (3 if next_width == 2 * width else 4)
     return dict(
         channels=channels,
         num_scales=max(kernels) + 1,
@@ -155,7 +155,8 @@ def _weights(model: "RealNVP") -> dict[str, _Weight]:
         # The couplings' numbers in the authors' code. Only the last scale has a fourth checkerboard coupling.
         numbers = (0, 1, 2, 3) if scale == len(by_scale) - 1 else (0, 1, 2, 4, 5, 6)
         conditioners = [network for network in networks if not isinstance(network, Moments)]
-        moments = [network for network in networks if isinstance(network, Moments)] or [None] * len(conditioners)
+        moments: list[Any] = [network for network in networks if isinstance(network, Moments)]
+        moments = moments or [None] * len(conditioners)
         for number, conditioner, norm in zip(numbers, conditioners, moments, strict=True):
             for name, weight in _weights_of_coupling(conditioner, norm).items():
                 weights[f"model/scale_{scale}/coupling_{number}/{name}"] = weight
@@ -180,6 +181,7 @@ def _weights_of_coupling(conditioner: keras.layers.Layer, moments: Moments | Non
 def _parts(conditioner: keras.layers.Layer) -> dict[str, tuple[keras.layers.Layer, tuple[int, ...]]]:
     """The layers of a conditioner by the authors' names, each with its index in a stack, () without a stack."""
     resnet = conditioner.network if isinstance(conditioner, TanhScale) else conditioner
+    parts: dict[str, tuple[Any, tuple[int, ...]]]
     parts = {"bn_in": (resnet.norm_in, ()), "resnet/h_in": (resnet.conv_in, ())}
     for i in range(resnet.num_blocks + 1 if resnet.skip else 0):
         parts[f"resnet/skip_{i - 1}" if i else "resnet/skip_in"] = resnet.skips, (i,)

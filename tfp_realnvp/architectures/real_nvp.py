@@ -121,7 +121,8 @@ class RealNVP(Architecture):
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         if len(self.event_shape) == 1 or self.options.recursion_type == 1:
             return []
-        channels, leaving = self.event_shape[-1], []
+        channels = self.event_shape[-1]
+        leaving: list[tuple[tfb.Bijector, int | None]] = []
         for _ in range(self.options.num_scales - 1):
             channels = _num_kept(channels, self.options.recursion_type)
             leaving.append((Squeeze(diagonal_first=True), channels))
