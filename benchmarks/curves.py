@@ -1,4 +1,4 @@
-"""Draws the training curves of runs: bits/dim of each epoch over the steps, of training and of what was held out.
+"""Draws the training curves of runs: bits/dim of each epoch over the steps, for training and for held-out data.
 
 python -m benchmarks.curves docs/figures/cifar10_fast.png runs/cifar10_fast [other workdirs]
 """
@@ -24,12 +24,12 @@ def main(argv):
 
 
 def read(workdir):
-    """The lines of a workdir's metrics.jsonl, a dictionary each."""
+    """The lines of a workdir's metrics.jsonl, each a dictionary."""
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 def draw(runs, path):
-    """Draws the lines of each run, by its name, into a PNG file."""
+    """Draws the curves of each run, labelled by its name, into a PNG file."""
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, lines in runs.items():
         steps = [line["step"] for line in lines]

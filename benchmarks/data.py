@@ -1,4 +1,4 @@
-"""The images of pipeline and time to quality: those of CIFAR-10 where they are prepared, else what there is."""
+"""The images for pipeline and time to quality: CIFAR-10 if it is prepared, otherwise a data set that is there."""
 
 import itertools
 import pathlib
@@ -9,8 +9,8 @@ import tensorflow_datasets as tfds
 from train import data
 from train.configs import default
 
-BATCHES = 200  # of one repetition
-SIDE = 32  # of the images to be learned
+BATCHES = 200  # The number of batches per repetition.
+SIDE = 32  # The height and width of the images for training.
 
 
 class Data:
@@ -27,11 +27,11 @@ class Data:
         self._batches = None
 
     def name(self):
-        """ "cifar10", "fashion_mnist" or "digits", the first that is there without a download."""
+        """The name of the data set: the first of "cifar10", "fashion_mnist" and "digits" that needs no download."""
         return self._name
 
     def batches(self):
-        """Takes `BATCHES` batches of training, shuffled and mirrored at random."""
+        """Takes `BATCHES` training batches, shuffled and mirrored at random."""
         if self._batches is None:
             examples = data.load(self._config, "train", self._data_dir)
             self._batches = iter(data.training_batches(examples, self._config.batch_size, seed=0, flip=True))
@@ -39,11 +39,11 @@ class Data:
             pass
 
     def size(self):
-        """Images of a call of `batches`."""
+        """The number of images per call of `batches`."""
         return BATCHES * self._config.batch_size
 
     def save(self, folder):
-        """Writes train.npy and the first 1,000 test images, test.npy: uint8 [N, 32, 32, channels], padded by 0."""
+        """Writes train.npy, and test.npy with the first 1,000 test images: uint8 [N, 32, 32, channels], padded by 0."""
         for split in ("train", "test"):
             batches = data.evaluation_batches(data.load(self._config, split, self._data_dir), 1000)
             images = np.concatenate(list(batches.take(1) if split == "test" else batches))

@@ -9,7 +9,7 @@ REPETITIONS = 3
 
 
 def first_step(run):
-    """Of ours against the networks alone in Keras's own layers, both by Keras's `fit`; without the imports."""
+    """Our flow against its networks in Keras's own layers, both by Keras's `fit`. Imports are not timed."""
     run.pool.close()
 
     def seconds(name):

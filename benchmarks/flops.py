@@ -1,19 +1,19 @@
-"""FLOPs of convolutions and matrix products, counted in what runs: a multiply-add is two."""
+"""FLOPs of convolutions and matrix products, counted in the executed operations: a multiply-add is two."""
 
 import math
 
 
 def of_graph(function, *arguments):
-    """Counts the graph of a `tf.function` called with these arguments, both gradients of a convolution included.
+    """Counts the FLOPs in the graph of a `tf.function` for these arguments, gradients included.
 
-    A network that is evaluated twice counts twice, and so does a function that the graph calls twice.
+    A network that runs twice counts twice, and so does a function that the graph calls twice.
     """
     graph = function.get_concrete_function(*arguments).graph
     return sum(_COUNTED[operation.type](operation) for operation in operations(graph) if operation.type in _COUNTED)
 
 
 def operations(graph):
-    """Those of a graph and, once for each call, of the functions that it calls."""
+    """The operations of a graph and, once per call, of the functions that it calls."""
     for operation in graph.get_operations():
         yield operation
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
@@ -21,7 +21,7 @@ def operations(graph):
 
 
 def of_torch(function):
-    """Counts the convolutions that PyTorch runs in `function()`, those of its backward pass included."""
+    """Counts the FLOPs of the convolutions that PyTorch runs in `function()`, the backward pass included."""
     from torch.utils import flop_counter
 
     with flop_counter.FlopCounterMode(display=False) as counter:
@@ -31,7 +31,7 @@ def of_torch(function):
 
 
 def _convolution(result, kernel):
-    """Of a stride of 1 with padding: every entry of the result is an inner product with a kernel's slice."""
+    """For stride 1 with padding: each entry of the result is an inner product with a slice of the kernel."""
     return 2 * math.prod(result.shape) * math.prod(kernel.shape[:3])
 
 

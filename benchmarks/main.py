@@ -2,11 +2,11 @@
 
   python -m benchmarks.main                                     everything, in 20 minutes on two cores
   python -m benchmarks.main --only=step,memory                  some parts
-  python -m benchmarks.main --data_dir=DIR                      where TFDS has CIFAR-10, for pipeline and quality
+  python -m benchmarks.main --data_dir=DIR                      a folder with TFDS's CIFAR-10, for pipeline and quality
 
-Where the machine has no instructions for bfloat16 and emulates them, what is in bfloat16 is left out.
+On a machine that has no bfloat16 instructions and emulates them, the contestants in bfloat16 are left out.
 
-Writes results.json, with every repetition, and table.md into --out. The peers come from requirements-bench.txt.
+The program writes results.json, with every repetition, and table.md into --out. requirements-bench.txt lists the peers.
 """
 
 import dataclasses
@@ -44,11 +44,11 @@ flags.register_validator(
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What the parts are given.
+    """The settings of all parts.
 
     Attributes:
-      pool: `workers.Pool`, of contestants that several parts share.
-      precisions: those that the machine has, float32 first, of `peers.OF_PRECISION`.
+      pool: `workers.Pool` of the contestants that several parts share.
+      precisions: the keys of `peers.OF_PRECISION` that the machine supports, float32 first.
       repetitions, seconds, data_dir: see the flags.
       report: function that prints a line of progress.
     """
@@ -82,14 +82,14 @@ def main(argv):
     for name in _ONLY.value:
         progress(f"part {name}")
         parts[name] = PARTS[name](run)
-        report.write(pathlib.Path(_OUT.value), header(precisions), parts)  # also if a later part fails
+        report.write(pathlib.Path(_OUT.value), header(precisions), parts)  # Now, in case a later part fails.
     pool.close()
     progress(f"wrote {_OUT.value}/results.json and table.md")
     print("\n".join(report.table([ratio.row() for ratios, _ in parts.values() for ratio in ratios])))
 
 
 def header(precisions):
-    """What the results depend on."""
+    """The machine and the versions that the results depend on."""
     packages = ("tensorflow", "tensorflow-probability", "keras", "tf-keras", *peers.PACKAGES)
     versions = {name: _version(name) for name in packages}
     return {

@@ -1,21 +1,21 @@
-"""Part 5: the memory of a training step over depth, plain and rematerialized, and the time it takes."""
+"""Part 5: the memory and time of a training step by depth, plain and rematerialized."""
 
 import statistics
 
 from benchmarks import report, timing, workers
 from benchmarks.peers import Maker
 
-COPIES = (1, 2, 4)  # of config A's couplings, of one block, one after the other
+COPIES = (1, 2, 4)  # Numbers of copies of config A's couplings, with one block each, one after the other.
 REPETITIONS = 3
 
 
 def memory(run):
-    """Each flow in fresh processes, one plain and one rematerialized, whose steps are timed in turn.
+    """Each flow in two fresh processes, one plain and one rematerialized; their steps are timed in turn.
 
-    A step of two images comes first, traced for any number of them. The memory of a step is that by which the process
-    then grows at most in the first step of the whole batch, beyond TensorFlow, the weights, the optimizer's slots and
-    the graph: the batch's activations and gradients. TensorFlow keeps it for the steps to come.
-    Timed are steps without what `fit` does around them.
+    The first step is traced for any number of images and gets two. It allocates the weights, the optimizer's slots and
+    the graph. The memory of a step is the largest growth of the process in the next step, the first with the whole
+    batch: its activations and gradients. TensorFlow keeps this memory for later steps. The times are of steps alone,
+    without the rest of `fit`.
     """
     run.pool.close()
     rows, before, needed, seconds = [], {}, {}, {}
@@ -30,7 +30,7 @@ def memory(run):
                 run.report(f"memory of couplings ×{copies}{', rematerialized' * rematerialize}")
                 worker.call("fit_first", 2)
                 before[copies, rematerialize], needed[copies, rematerialize] = worker.megabytes("fit_first")
-                worker.call("train_step")  # traced anew, for its batch alone
+                worker.call("train_step")  # It is traced again, for this batch size.
             calls = {key: lambda worker=worker: worker.seconds("train_step") for key, worker in pair.items()}
             for rematerialize, found in timing.interleaved(calls, REPETITIONS).items():
                 seconds[copies, rematerialize] = statistics.median(found)
@@ -45,10 +45,10 @@ def memory(run):
                     }
                 )
     ratios = []
-    for what, values, at_most in (("memory", needed, 0.40), ("time", seconds, 1.35)):
+    for quantity, values, at_most in (("memory", needed, 0.40), ("time", seconds, 1.35)):
         ratios += [
             report.Ratio(
-                f"{what} of couplings ×{n}: rematerialized / plain", values[n, True] / values[n, False], at_most
+                f"{quantity} of couplings ×{n}: rematerialized / plain", values[n, True] / values[n, False], at_most
             )
             for n in COPIES
         ]

@@ -1,4 +1,4 @@
-"""Part 6: the input pipeline alone, against what the fastest training step consumes."""
+"""Part 6: the speed of the input pipeline alone, against the fastest training step."""
 
 import statistics
 
@@ -7,11 +7,11 @@ from benchmarks.peers import OF_PRECISION, Maker
 
 
 def pipeline(run):
-    """Images a second of the shuffled, mirrored batches, and of the step in the lowest precision, in turn."""
+    """Images per second of the shuffled, mirrored batches, and of the step in the lowest precision, in turn."""
     ours = OF_PRECISION[run.precisions[-1]]
     with workers.Worker(Maker("data:Data", dict(data_dir=run.data_dir))) as data:
         step, name = run.pool.get(ours, "train_step"), data.call("name")
-        data.call("batches")  # fills the shuffle buffer
+        data.call("batches")  # It fills the shuffle buffer.
         sizes = {"pipeline": data.call("size"), "step": step.call("size", "train_step")}
         calls = {"pipeline": lambda: data.seconds("batches"), "step": lambda: step.seconds("train_step")}
         seconds = timing.interleaved(calls, run.repetitions)

@@ -1,6 +1,6 @@
-"""Part 7: time to quality: bits/dim of test images after a fixed wall-clock, of ours and of the best peer.
+"""Part 7: time to quality: bits/dim of test images after a fixed wall-clock time, for our flow and the best peer.
 
-Of the peers normflows's Glow gets furthest in minutes: here with our small Glow's sizes, optimizer and schedule.
+Among the peers, normflows's Glow gets furthest in minutes. It has the sizes, optimizer and schedule of our small Glow.
 """
 
 import math
@@ -14,12 +14,12 @@ from benchmarks import report, workers
 from benchmarks.peers import DTYPE_POLICY, Maker
 
 CONFIG = "train.configs.glow_cifar10_small"
-GLOW = dict(batch_size=16, learning_rate=2e-3, beta_2=0.99, clip_norm=32 * 32 * 3 * math.log(2))  # 1 in bits/dim
-WARM_UP_STEPS, DECAY_START = 100, 0.5  # the latter as a fraction of the time
+GLOW = dict(batch_size=16, learning_rate=2e-3, beta_2=0.99, clip_norm=32 * 32 * 3 * math.log(2))  # 1 bits/dim.
+WARM_UP_STEPS, DECAY_START = 100, 0.5  # The start of the decay is a fraction of the time.
 
 
 def quality(run):
-    """The clock starts when the imports are done: building and tracing count."""
+    """The clock starts after the imports, so building and tracing count."""
     run.pool.close()
     precision, rows = run.precisions[-1], []
     contestants = {
@@ -46,14 +46,14 @@ class Training:
     """The training of a contestant against the clock.
 
     Args:
-      maker: `peers.Maker` of a contestant, a function of the images' shape and its options.
+      maker: `peers.Maker` of a contestant; its function takes the images' shape and its options.
     """
 
     def __init__(self, maker):
         self._make = maker.imported()
 
     def result(self, folder, seconds):
-        """Trains for so many seconds on a folder's train.npy and evaluates on its test.npy."""
+        """Trains for this number of seconds on a folder's train.npy, and evaluates on its test.npy."""
         train, test = (np.load(pathlib.Path(folder) / f"{split}.npy") for split in ("train", "test"))
         random, steps, start = np.random.default_rng(0), 0, time.perf_counter()
         flow = self._make(event_shape=train.shape[1:])
@@ -68,5 +68,5 @@ class Training:
 
 
 def rate(steps, spent):
-    """Fraction of the learning rate after so many steps in this fraction of the time: warm-up, then linear decay."""
+    """The fraction of the learning rate at a step and a fraction of the time: warm-up, then linear decay."""
     return min(steps / WARM_UP_STEPS, 1.0) * min((1 - spent) / (1 - DECAY_START), 1.0)

@@ -1,4 +1,4 @@
-"""The results as JSON and as a table: ratios with their targets, then the measurements that they are of."""
+"""The results as JSON and as a table: the ratios with their targets, then the measurements."""
 
 import dataclasses
 import json
@@ -9,10 +9,10 @@ class Ratio:
     """A ratio of two measurements of the same run.
 
     Attributes:
-      name: what is over what.
+      name: numerator and denominator.
       value: the ratio.
-      at_most, at_least: its target, one of them or neither.
-      of_times: the ratio of the times alone, where `value` is that at equal FLOPs.
+      at_most, at_least: the target, one of the two or neither.
+      of_times: the ratio of the times alone, if `value` is a ratio at equal FLOPs.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Ratio:
 
     @property
     def is_met(self):
-        """Whether the target is reached; None without one."""
+        """Whether the ratio meets its target; None without a target."""
         if self.at_most is not None:
             return self.value <= self.at_most
         return None if self.at_least is None else self.value >= self.at_least
@@ -37,14 +37,14 @@ class Ratio:
 
 
 def over(ours, other, **target):
-    """The ratio of two `timing.Measurement`s' seconds at equal FLOPs."""
+    """The ratio of the seconds of two `timing.Measurement`s at equal FLOPs."""
     times = ours.median / other.median
     name = f"{ours.method}: {ours.contestant} / {other.contestant}"
     return Ratio(name, times * other.flops / ours.flops, of_times=times, **target)
 
 
 def over_in_rate(contestant, other, **target):
-    """The ratio of two `timing.Measurement`s' FLOP/s."""
+    """The ratio of the FLOP/s of two `timing.Measurement`s."""
     name = f"FLOP/s: {contestant.method} of {contestant.contestant} / {other.method} {other.contestant}"
     return Ratio(name, contestant.flops_per_second / other.flops_per_second, **target)
 
@@ -53,9 +53,9 @@ def write(folder, header, parts):
     """Writes results.json and table.md.
 
     Args:
-      folder: `pathlib.Path`, made if it is not there.
-      header: dictionary of what the results depend on: machine, versions.
-      parts: {title: (list of `Ratio`s, list of dictionaries, the rows of the measurements)}.
+      folder: `pathlib.Path`, created if it is missing.
+      header: dictionary of the machine and the versions.
+      parts: {title: (list of `Ratio`s, list of the measurements' rows, each a dictionary)}.
     """
     folder.mkdir(parents=True, exist_ok=True)
     results = {
@@ -70,7 +70,7 @@ def write(folder, header, parts):
 
 
 def markdown(header, parts):
-    """The same as a page of Markdown."""
+    """The results as a page of Markdown; arguments as for `write`."""
     lines = ["# Benchmarks", ""]
     lines += [
         f"{name}: {value if isinstance(value, str) else ', '.join(f'{k} {v}' for k, v in value.items())}  "
@@ -83,7 +83,7 @@ def markdown(header, parts):
 
 
 def table(rows):
-    """The lines of a table of dictionaries; lists in them are left out.
+    """The lines of a Markdown table with one row per dictionary; columns with lists are left out.
 
     Example:
       >>> table([{"name": "a", "seconds": 1.5, "all": [1.0, 2.0]}])

@@ -2,10 +2,10 @@
 
   python -m benchmarks.scaling [--workers=2] [--batch_size=128] [--steps=2] [--repetitions=3]
 
-Of a flow with batch norm, whose every norm waits for all workers (config A of the other benchmarks), and of one without
-(12 of Glow's steps, of the paper's width), on random images, the same global batch for all. Each worker is a process on
-127.0.0.1 that may run on one core only, the one that trains alone too. All are traced first; then they take turns, one
-waiting while the others compute. To be run where nothing else computes; it takes some eight minutes on two cores.
+It compares two flows on random images, with the same global batch for all. One has batch norm (config A of the other
+benchmarks), and each norm waits for all workers. The other has none (12 of Glow's steps, of the paper's width). Each
+worker is a process on 127.0.0.1 that may run on one core only, also the worker that trains alone. All are traced first.
+Then one worker and several workers take turns. Run it on an idle machine; it takes about eight minutes on two cores.
 """
 
 import os
@@ -22,9 +22,9 @@ FLOWS = {
 }
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers are compared with one.", lower_bound=2)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images of a step, of all workers together.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 2, "Steps of a repetition.", lower_bound=1)
-_REPETITIONS = flags.DEFINE_integer("repetitions", 3, "Whose median counts.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step, of all workers together.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 2, "Steps per repetition.", lower_bound=1)
+_REPETITIONS = flags.DEFINE_integer("repetitions", 3, "Repetitions; their median counts.", lower_bound=1)
 
 
 def main(argv):

@@ -1,4 +1,4 @@
-"""Parts 1 to 3: the training step and its efficiency, log-probabilities and samples, of ours and of the peers."""
+"""Parts 1 to 3: the training step and its efficiency, log-probabilities and samples, for our flows and the peers."""
 
 from benchmarks import report, timing
 from benchmarks.peers import (
@@ -22,13 +22,13 @@ OF_BARE_NETWORKS = 1.10
 
 
 def flows(run):
-    """The flows, those in bfloat16 where the machine has it."""
+    """The names of the flows; flows in bfloat16 only if the machine supports it."""
     of_bfloat16 = (OURS_BFLOAT16, NFLOWS_BFLOAT16) if "bfloat16" in run.precisions else ()
     return (OURS, *PEERS, OUR_VECTORS, TFP_VECTORS, *of_bfloat16)
 
 
 def training(run):
-    """Training step of config A: over the peers', the matrix product's FLOP/s, the networks and convolutions alone."""
+    """The training step of config A over the peers, the matrix product, the bare networks and the convolutions."""
     limits = [LIMIT_OF_PRECISION[precision] for precision in run.precisions]
     contestants = [(name, "train_step") for name in (*flows(run), BARE, BARE_OF_OURS, *limits)]
     products = [(MATRIX_PRODUCT, precision) for precision in run.precisions]
@@ -38,7 +38,7 @@ def training(run):
         step, limit = (measured[of[precision], "train_step"] for of in (OF_PRECISION, LIMIT_OF_PRECISION))
         product = measured[MATRIX_PRODUCT, precision]
         ratios.append(report.over_in_rate(step, product, at_least=OF_MATRIX_PRODUCT[precision]))
-        # What TensorFlow's convolutions leave to any flow.
+        # TensorFlow's convolutions limit the speed of any flow.
         ratios += [report.over_in_rate(limit, product), report.over(limit, fastest), report.over(step, limit)]
     ours = measured[OURS, "train_step"]
     for bare in (BARE, BARE_OF_OURS):
@@ -47,7 +47,7 @@ def training(run):
 
 
 def throughput(run):
-    """Log-probabilities and samples, 64 images at a time, over the peers'."""
+    """Log-probabilities and samples of 64 images at a time, over the peers."""
     pairs = [(name, method) for method in ("log_prob", "sample") for name in flows(run)]
     measured = timing.measured(run.pool, pairs, run.repetitions)
     ratios = over_peers(measured, "log_prob") + over_peers(measured, "sample")
@@ -55,7 +55,7 @@ def throughput(run):
 
 
 def over_peers(measured, method):
-    """Ours over each peer at equal FLOPs, the fastest first, which the target is for."""
+    """Our flows over each peer at equal FLOPs, the fastest peer first: the target is relative to it."""
     fastest, *others = fastest_peers(measured, method)
     ratios = []
     for name, target in OF_FASTEST_PEER.items():

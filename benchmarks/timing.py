@@ -1,10 +1,10 @@
-"""Interleaved repetitions, their medians and ratios: what disturbs the machine disturbs all contestants alike."""
+"""Interleaved repetitions and their medians: a disturbance of the machine then affects all contestants alike."""
 
 import dataclasses
 import statistics
 import time
 
-PAUSE = 0.2  # seconds; the threads of OpenMP spin for a while after their work is done
+PAUSE = 0.2  # Seconds, since the threads of OpenMP spin for a while after their work.
 
 
 def interleaved(calls, repetitions):
@@ -12,7 +12,7 @@ def interleaved(calls, repetitions):
 
     Args:
       calls: {name: function that returns the seconds of one repetition}.
-      repetitions: int; each goes once round all contestants, every other one backwards.
+      repetitions: int; each calls all contestants once, every second one in reverse order.
 
     Returns:
       {name: list of seconds}.
@@ -27,13 +27,13 @@ def interleaved(calls, repetitions):
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What the repetitions of a contestant's method have shown.
+    """The repetitions of a contestant's method.
 
     Attributes:
-      contestant, method: their names.
-      seconds: list, of each repetition.
-      flops: FLOPs of one call.
-      size: images or vectors of one call.
+      contestant, method: the names.
+      seconds: list of the seconds per call, one for each repetition.
+      flops: FLOPs per call.
+      size: number of images or vectors per call.
     """
 
     contestant: str
@@ -44,7 +44,7 @@ class Measurement:
 
     @property
     def median(self):
-        """Seconds of a call."""
+        """The median of the seconds per call."""
         return statistics.median(self.seconds)
 
     @property
@@ -53,7 +53,7 @@ class Measurement:
 
     @property
     def per_second(self):
-        """Images or vectors a second."""
+        """Images or vectors per second."""
         return self.size / self.median
 
     def row(self):
@@ -76,7 +76,7 @@ def measured(pool, methods, repetitions):
 
     Args:
       pool: `workers.Pool`.
-      methods: list of pairs, the name of a contestant and a method of its.
+      methods: list of pairs: the names of a contestant and of one of its methods.
       repetitions: see `interleaved`.
 
     Returns:

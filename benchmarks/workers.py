@@ -1,4 +1,4 @@
-"""Contestants in processes of their own, asked for one thing at a time, so that only one of them computes."""
+"""Contestants in processes of their own. Each gets one request at a time, so that only one of them computes."""
 
 import concurrent.futures
 import contextlib
@@ -13,25 +13,25 @@ import traceback
 
 from benchmarks.peers import CONTESTANTS, Maker
 
-REPETITION = 0.3  # seconds that a repetition takes at least, in as many calls as that needs
+REPETITION = 0.3  # The least number of seconds per repetition. A short call is repeated until then.
 
 
 def set_environment(threads):
-    """What the processes inherit: how many threads each computes with, TensorFlow with oneDNN, and silence."""
+    """Sets the environment of all processes: the number of threads of each, TensorFlow with oneDNN, and silence."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     os.environ.update(dict.fromkeys(names, str(threads)))
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # by default only on CPUs with AVX-512
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # The default is on with AVX-512 only.
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", PYTHONWARNINGS="ignore", CUDA_VISIBLE_DEVICES="-1")
 
 
 class Worker:
-    """A process with a contestant, which is made when first asked for.
+    """A process with a contestant, created at the first request.
 
     Args:
       maker: `peers.Maker`.
 
     Raises:
-      RuntimeError: from every method, for what went wrong in the process, or for its death.
+      RuntimeError: from every method, for an exception in the process, or for its death.
     """
 
     def __init__(self, maker):
@@ -43,19 +43,19 @@ class Worker:
         self._ask("imports")
 
     def call(self, method, *arguments):
-        """What the contestant's method returns."""
+        """The result of the contestant's method."""
         return self._ask("call", method, *arguments)
 
     def seconds(self, method):
-        """Seconds that a call of the contestant's method takes."""
+        """Seconds per call of the contestant's method."""
         return self._ask("seconds", method)
 
     def first_seconds(self, method):
-        """Seconds that it takes to make the contestant and to call its method once."""
+        """Seconds to create the contestant and to call its method once."""
         return self._ask("first_seconds", method)
 
     def megabytes(self, method):
-        """What the process holds before a call of the contestant's method, and what the call takes at its peak."""
+        """Megabytes of the process before a call of the contestant's method, and their largest growth in the call."""
         return self._ask("megabytes", method)
 
     def close(self):
@@ -87,11 +87,11 @@ class Worker:
 
 
 class Team:
-    """Workers that train a flow together, `peers.distributed.Share`, each on one of these cores.
+    """Workers that train a flow together, each on a core of its own.
 
     Args:
-      family, config, batch_size: see there.
-      cores: list of their numbers; of one core, a worker that trains alone.
+      family, config, batch_size: see `peers.distributed.Share`.
+      cores: list of the cores' numbers; with one core, one worker trains alone.
     """
 
     def __init__(self, family, config, batch_size, cores):
@@ -107,11 +107,11 @@ class Team:
         self._workers = list(self._threads.map(Worker, makers))
 
     def call(self, method, *arguments):
-        """List of what each of them returns, all asked at the same time."""
+        """List of the results of all workers, which run at the same time."""
         return list(self._threads.map(lambda worker: worker.call(method, *arguments), self._workers))
 
     def seconds(self, steps):
-        """Seconds that so many steps take."""
+        """Seconds for this number of steps."""
         return max(self.call("seconds", steps))
 
     def __enter__(self):
@@ -124,13 +124,13 @@ class Team:
 
 
 class Pool:
-    """The workers of `peers.CONTESTANTS` by name, each started and warmed up when it is first needed."""
+    """The workers of `peers.CONTESTANTS` by name, each started and warmed up at its first use."""
 
     def __init__(self, report=print):
         self._workers, self._warm, self._report = {}, set(), report
 
     def get(self, name, method):
-        """The worker of this name, its contestant's method called before, so that nothing is left to be compiled."""
+        """The worker of this name. Earlier calls of the method have compiled everything."""
         if name not in self._workers:
             self._workers[name] = Worker(CONTESTANTS[name])
         if (name, method) not in self._warm:
@@ -141,7 +141,7 @@ class Pool:
         return self._workers[name]
 
     def close(self):
-        """Ends all processes; they are started anew when needed again."""
+        """Ends all processes; the next use restarts them."""
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()
@@ -149,7 +149,7 @@ class Pool:
 
 
 class _Server:
-    """The other end of a `Worker`: its methods are what can be asked for."""
+    """The other end of a `Worker`: its methods answer the requests."""
 
     def __init__(self, maker):
         self._maker, self._contestant = maker, None
@@ -163,7 +163,7 @@ class _Server:
     def call(self, method, *arguments):
         self.make()
         result = getattr(self._contestant, method)(*arguments)
-        return result if isinstance(result, (int, float, str, dict)) else None  # no arrays through the pipe
+        return result if isinstance(result, (int, float, str, dict)) else None  # No arrays through the pipe.
 
     def seconds(self, method):
         self.make()
@@ -181,21 +181,21 @@ class _Server:
 
     def megabytes(self, method):
         self.make()
-        ctypes.CDLL(None).malloc_trim(0)  # what tracing has freed would hide what a step takes
-        pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        ctypes.CDLL(None).malloc_trim(0)  # Memory that tracing has freed would hide growth.
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # It resets the peak.
         before = _status("VmRSS")
         getattr(self._contestant, method)()
         return before, _status("VmHWM") - before
 
 
 def _status(field):
-    """A line of Linux's report on this process, in megabytes."""
+    """A field of Linux's report on this process, in megabytes."""
     report = pathlib.Path("/proc/self/status").read_text()
     return int(re.search(rf"{field}:\s+(\d+) kB", report).group(1)) / 1024
 
 
 def _serve(connection, maker):
-    """Answers requests until the other end is closed."""
+    """Answers requests until the other end closes."""
     server = _Server(maker)
     with contextlib.suppress(EOFError, ConnectionError):
         while True:

@@ -18,7 +18,7 @@ Example: `@register` above `class MyFlow(rnvp.Architecture): ...`
 
 
 def draw_seed(seed: int | None = None) -> int:
-    """Returns `seed`, or draws one from Python's generator, which `keras.utils.set_random_seed` seeds.
+    """Returns `seed`, or draws one from Python's generator (`keras.utils.set_random_seed` seeds it).
 
     Args:
       seed: int from 0 to 2^63 − 1, or None.
@@ -56,7 +56,10 @@ def check_positive(**sizes: Any) -> None:
 
 
 def as_array(data: Any) -> Any:
-    """Converts lists and pandas objects to arrays; returns anything else unchanged."""
+    """Converts lists and pandas objects to arrays; returns anything else unchanged.
+
+    Example: `as_array(pandas.DataFrame({"a": [1, 2]}))` has shape [2, 1].
+    """
     if hasattr(data, "to_numpy"):
         return data.to_numpy()
     return np.asarray(data) if isinstance(data, list) else data

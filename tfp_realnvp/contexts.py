@@ -1,4 +1,4 @@
-"""`Contexts`: the classes or vectors that a flow is conditioned on, and the checks of them."""
+"""`Contexts`: the classes or vectors that a flow is conditioned on, and their checks."""
 
 import dataclasses
 from typing import Any
@@ -14,8 +14,8 @@ class Contexts:
     """The context of a flow: the class of each event, or a vector. With neither, the flow is not conditional.
 
     Args:
-      num_classes: number of classes where the contexts are labels, ints; otherwise None.
-      context_size: size of the contexts where they are vectors; otherwise None.
+      num_classes: number of classes if the contexts are labels, ints; None otherwise.
+      context_size: size of the contexts if they are vectors; None otherwise.
       vector_dtype: `tf.DType` of the vectors that the networks see; labels are one-hot there.
 
     Raises:
@@ -45,11 +45,11 @@ class Contexts:
 
     @property
     def name(self) -> str:
-        """The name of the argument that holds them: "labels" or "context"."""
+        """The name of the argument that holds the contexts: "labels" or "context"."""
         return "labels" if self.num_classes else "context"
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
+    def shape(self) -> tuple[Any, ...]:
         """The shape of one context: () for a label."""
         return () if self.num_classes else (self.context_size,)
 
@@ -97,7 +97,7 @@ class Contexts:
         return tf.one_hot(context, self.num_classes, dtype=self.vector_dtype) if self.num_classes else context
 
     def checked(self, argument: str, contexts: Any) -> np.ndarray:
-        """Labels or vectors as an array.
+        """Checks labels or vectors and returns them as an array.
 
         Args:
           argument: the name of the argument in an error message.

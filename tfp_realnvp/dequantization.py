@@ -4,8 +4,10 @@
 log P(pixel) ≥ E log p(x) − log q(x − pixel | pixel),    x − pixel ~ q in [0, 1)^D
 ```
 
-Section 3.2 of arXiv 1511.01844 has it for uniform noise, section 3.1 of arXiv 1902.00275 for a noise that is learned.
+References: arXiv 1511.01844, section 3.1, for uniform noise; arXiv 1902.00275, section 3.1, for learned noise.
 """
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,11 +24,11 @@ tfb = tfp.bijectors
 tfd = tfp.distributions
 
 
-def uniform(images, num_bins, seed):
+def uniform(images: tf.Tensor, num_bins: int, seed: Any) -> tf.Tensor:
     """Adds uniform noise: x = pixel + U[0, 1), so that E log p(x) ≤ log P(pixel).
 
-    The noise of an image is a function of `seed` and of the image alone (a random multiply-add hash of its pixels), so
-    it does not depend on the batch, the device or the worker that the image is in.
+    The noise of an image is a random multiply-add hash of its pixels. It depends on `seed` and the image alone, not on
+    the batch, the device or the worker.
 
     Args:
       images: integer-valued tensor of shape [batch] + event_shape.
@@ -37,13 +39,15 @@ def uniform(images, num_bins, seed):
       float32 tensor like `images`; each value stays within its own pixel's bin.
 
     Example: `uniform(tf.constant([[3]], tf.uint8), 256, seed=[0, 0])` is in [3, 4).
+
+    References: arXiv 1511.01844, section 3.1.
     """
     return _add(images, _noise(images, seed), num_bins)
 
 
 @register
 class UniformDequantization(Described, keras.layers.Layer):
-    """Uniform noise: q = 1 on [0, 1)^D, see `uniform`.
+    """Uniform noise with the density q = 1 on [0, 1)^D, see `uniform`.
 
     Call arguments:
       images: integer-valued tensor of shape [batch] + event_shape.
@@ -54,49 +58,53 @@ class UniformDequantization(Described, keras.layers.Layer):
       `(x, log_q)`: float32 images, each value within its own pixel's bin, and log q of their noise, [batch].
 
     Example: `x, log_q = UniformDequantization()(images, num_bins=256, seed=[0, 0])`
+
+    References: arXiv 1511.01844, section 3.1.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         pass
 
-    def call(self, images, num_bins, seed):
+    def call(self, images: tf.Tensor, num_bins: int, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return uniform(images, num_bins, seed), tf.zeros(tf.shape(images)[:1])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> list:
         return [input_shape, input_shape[:1]]
 
 
 @register
 class VariationalDequantization(Described, keras.layers.Layer):
-    """Noise that a flow conditioned on the image draws, trained together with the density.
+    """Noise from a flow that is conditioned on the image and trained together with the density.
 
     ```none
     ε ~ logistic,    u = σ(f(ε; image)),    log q(u | image) = log p(ε) − log|det du/dε|
     ```
 
-    with f some affine couplings on alternating checkerboards, whose `GatedConvNet`s see the image, scaled to [−1, 1],
-    beside ε. ε is a function of the seed and of the image alone, as in `uniform`.
+    f is a chain of affine couplings with alternating checkerboard masks. Their `GatedConvNet`s see ε and the image,
+    scaled to [−1, 1]. ε depends on the seed and the image alone, as in `uniform`.
 
     Args:
-      num_couplings: how many couplings f has.
+      num_couplings: number of couplings of f.
       filters: width of their networks.
-      num_blocks: gated blocks a network.
-      seed: int or None.
+      num_blocks: number of gated blocks per network.
+      seed: int, the seed of the networks' initialization; None draws one.
 
     Call arguments, returns: as for `UniformDequantization`.
 
     Raises:
-      ValueError: for sizes below 1, or events that are no images.
+      ValueError: for sizes below 1, or events that are not images.
 
     Example: `rnvp.UvA((28, 28, 1), dequantization=VariationalDequantization(filters=32))`
 
-    References: arXiv 1902.00275, section 3.1; P. Lippe, UvA deep learning tutorial 11, has this network.
+    References: arXiv 1902.00275, section 3.1; P. Lippe, UvA deep learning tutorial 11, for the network.
     """
 
-    def __init__(self, num_couplings=4, filters=16, num_blocks=3, seed=None, **kwargs):
+    def __init__(
+        self, num_couplings: int = 4, filters: int = 16, num_blocks: int = 3, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_positive(num_couplings=num_couplings, filters=filters, num_blocks=num_blocks)
         self.num_couplings = num_couplings
@@ -105,34 +113,35 @@ class VariationalDequantization(Described, keras.layers.Layer):
         self.seed = seed
         self._seeds = spawn_seeds(seed, num_couplings)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if len(input_shape) != 4:
             raise ValueError(f"variational dequantization is for images; got a batch of shape {tuple(input_shape)}")
         channels, policy = input_shape[-1], self.dtype_policy
-        self.networks = []
+        self.networks: list[keras.layers.Layer] = []
         for number, seed in enumerate(self._seeds):
             network = GatedConvNet(2 * channels, self.filters, self.num_blocks, seed, dtype=policy)
             self.networks.append(ChannelTanhScale(network, dtype=policy, name=f"dequantization_coupling_{number}"))
             self.networks[-1].build((*input_shape[:-1], 2 * channels))
 
-    def call(self, images, num_bins, seed):
+    def call(self, images: tf.Tensor, num_bins: int, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.cast(images, tf.float32) * (2 / max(num_bins - 1, 1)) - 1
         couplings = [
             Coupling(Checkerboard(number % 2), WithContext(network, pixels, event_ndims=3), affine)
             for number, network in enumerate(self.networks)
         ]
-        noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23  # its logit stays finite
+        # Between 0 and 1, both excluded, so that its logit is finite.
+        noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23
         epsilon = tf.math.log(noise) - tf.math.log1p(-noise)
         log_p = tf.reduce_sum(tfd.Logistic(tf.zeros([], epsilon.dtype), 1.0).log_prob(epsilon), axis=[1, 2, 3])
-        sigmoid = tfb.Invert(Logit(num_bins=1, alpha=0.0))  # TFP's has NaN for the slope where exp(ε) is infinite
+        sigmoid = tfb.Invert(Logit(num_bins=1, alpha=0.0))  # The slope of TFP's is NaN where exp(ε) is infinite.
         flow = tfb.Chain([sigmoid, *reversed(couplings)], name="flow_of_noise")
         u, log_det = flow.forward(epsilon), flow.forward_log_det_jacobian(epsilon, 3)
         return _add(images, u, num_bins), log_p - log_det
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> list:
         return [input_shape, input_shape[:1]]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_couplings": self.num_couplings,
@@ -142,18 +151,20 @@ class VariationalDequantization(Described, keras.layers.Layer):
         }
 
 
-def get(identifier, seed=None, dtype=None):
-    """The dequantization that "uniform" or "variational" names, or a dictionary describes; a layer, as it is.
+def get(identifier: Any, seed: int | None = None, dtype: Any = None) -> keras.layers.Layer:
+    """The dequantization layer of a name or of a serialized form; a layer is returned as it is.
 
     Args:
-      identifier: "uniform", "variational" (with its default sizes), a layer of the form of `UniformDequantization`, or
-        such a layer in Keras's serialized form, as in
+      identifier: "uniform", "variational" (with its default sizes), a layer with the call arguments of
+        `UniformDequantization`, or such a layer in Keras's serialized form, as in
         `{"class_name": "tfp_realnvp>VariationalDequantization", "config": {"num_couplings": 2}}`.
-      seed: int or None, of the networks' initialization, unless `identifier` has its own.
+      seed: int, the seed of the networks' initialization, unless `identifier` has its own; None draws one.
       dtype: Keras dtype policy of the networks, unless `identifier` has its own.
 
     Raises:
       ValueError: for another name, or a dictionary of another form.
+
+    Example: `get("variational", seed=0)` is `VariationalDequantization(seed=0)`.
     """
     if isinstance(identifier, keras.layers.Layer):
         return identifier
@@ -173,7 +184,7 @@ def get(identifier, seed=None, dtype=None):
     raise ValueError(f'dequantization must be "uniform", "variational" or a Keras layer; got {identifier!r}')
 
 
-def _noise(images, seed):
+def _noise(images: tf.Tensor, seed: Any) -> tf.Tensor:
     """U[0, 1) in float32, in steps of 2^−24: a random multiply-add hash of the pixels of each image."""
     shape = tf.shape(images)
     pixels = tf.cast(tf.reshape(images, [shape[0], -1]), tf.uint64)
@@ -181,11 +192,11 @@ def _noise(images, seed):
         [3, np.prod(images.shape[1:])], seed, minval=None, maxval=None, dtype=tf.uint64
     )
     weight, multiplier, offset = tf.unstack(coefficients)
-    digest = tf.reduce_sum(pixels * weight, axis=1, keepdims=True)  # arithmetic modulo 2^64
+    digest = tf.reduce_sum(pixels * weight, axis=1, keepdims=True)  # Modulo 2^64.
     bits = tf.bitwise.right_shift(digest * multiplier + offset, tf.constant(40, tf.uint64))
     return tf.ensure_shape(tf.reshape(tf.cast(bits, tf.float32) * 2.0**-24, shape), images.shape)
 
 
-def _add(images, noise, num_bins):
-    below_one = 1 - num_bins * 2.0**-24  # the largest noise that rounding does not carry into the next bin
+def _add(images: tf.Tensor, noise: tf.Tensor, num_bins: int) -> tf.Tensor:
+    below_one = 1 - num_bins * 2.0**-24  # The largest noise that rounding does not carry into the next bin.
     return tf.cast(images, tf.float32) + tf.minimum(tf.cast(noise, tf.float32), below_one)

@@ -13,7 +13,7 @@ tfd = tfp.distributions
 
 
 def find_networks(distribution: tfd.Distribution) -> list[keras.layers.Layer]:
-    """The Keras layers that the distribution's bijectors call, each once, in the order the bijectors were made in.
+    """The Keras layers that the distribution's bijectors call, each once, in the order of the bijectors' construction.
 
     Example: `find_networks(tfd.TransformedDistribution(base, tfb.Invert(Coupling([1, 0], mlp))))` is `[mlp]`.
     """
@@ -29,6 +29,8 @@ def refuse_untrained(variables: Iterable[tf.Variable], weights: Iterable[keras.V
     Args:
       variables: the trainable variables that the distribution depends on.
       weights: the weights of the model.
+
+    Example: `refuse_untrained(distribution.trainable_variables, model.weights)`
     """
     own = {id(weight.value) for weight in weights}
     others = [variable for variable in variables if id(variable) not in own]
@@ -41,7 +43,7 @@ def refuse_untrained(variables: Iterable[tf.Variable], weights: Iterable[keras.V
 
 
 def _layer_inside(network: Any) -> Any:
-    """The Keras layer inside wrappers such as `networks.WithContext`, which hold it as their `network`."""
+    """The Keras layer inside wrappers such as `networks.WithContext`, through their attribute `network`."""
     while not isinstance(network, keras.layers.Layer) and hasattr(network, "network"):
         network = network.network
     return network

@@ -1,36 +1,44 @@
-"""Evaluation that one can cite: importance-weighted bounds, both kinds of batch norm's moments, and recalibration."""
+"""Evaluation for publications: importance-weighted bounds, both kinds of batch norm's moments, and recalibration."""
 
 import contextlib
 import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_realnvp.common import value_errors
-from tfp_realnvp.networks.moments import moments_of
+from tfp_realnvp.networks.moments import Moments, moments_of
+
+if TYPE_CHECKING:
+    from tfp_realnvp.model import FlowModel
 
 
-def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200):
+def log_likelihood(
+    model: "FlowModel", data: Any, num_draws: int = 1, batch_moments: bool = False, batch_size: int = 200
+) -> np.ndarray:
     """A lower bound on the log-probability of each image, averaged over draws of the dequantization noise.
 
     ```none
     log P(x) ≥ E log 1/K Σ_k p(x + u_k),    u_k ~ U[0, 1)^D independent
     ```
 
-    K = 1 is the bound that training maximizes; in expectation more draws never loosen it. The noise is a function of
-    the model's seed, the image and k, so the result repeats.
+    K = 1 is the bound that training maximizes. In expectation, more draws never loosen it. The noise is a function of
+    the model's seed, the image and k, so the result is reproducible.
 
     Args:
       model: `FlowModel`.
-      data: as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches; of a conditional flow `(x, y)`.
+      data: as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches; for a conditional flow `(x, y)`.
       num_draws: K, a positive int; 1 for continuous data.
-      batch_moments: whether batch norm uses each batch's own moments, as in training, instead of the moving ones, which
-        stay as they are.
-      batch_size: how many at a time, where `data` is an array. A last batch that is smaller is filled up from the
-        first: it would have other moments, and TensorFlow's convolutions of a single image round otherwise.
+      batch_moments: whether batch norm uses each batch's own moments, as in training, instead of the moving moments.
+        The moving moments do not change.
+      batch_size: number of events per batch, where `data` is an array. A smaller last batch is filled up from the
+        first batch. Alone it would have other moments, and TensorFlow rounds the convolution of a single image
+        differently.
 
     Returns:
-      float64 array [N], nats (densities for continuous data).
+      float64 array [N], nats (log-densities for continuous data).
 
     Raises:
       ValueError: for a wrong `num_draws`, or data that do not fit the model.
@@ -44,7 +52,7 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
         raise ValueError(f"num_draws must be {allowed}; got {num_draws!r}")
 
     @tf.function(reduce_retracing=True)
-    def with_batch_moments(x, context, draw):
+    def with_batch_moments(x: tf.Tensor, context: tf.Tensor | None, draw: tf.Tensor) -> tf.Tensor:
         return model(x, context, training=True, draw=draw)
 
     result, first = [], None
@@ -52,22 +60,22 @@ def log_likelihood(model, data, num_draws=1, batch_moments=False, batch_size=200
         for batch in model.batches(data, batch_size):
             size, first = batch[0].shape[0], first or batch
             if size < first[0].shape[0]:
-                batch = [_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True)]
-            nats = with_batch_moments if batch_moments else model.log_likelihood
+                batch = tuple(_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True))
+            nats: Any = with_batch_moments if batch_moments else model.log_likelihood
             draws = [tf.cast(nats(*batch, tf.constant(draw, tf.int64)), tf.float64) for draw in range(num_draws)]
             result.append(tf.reduce_logsumexp(draws, axis=0)[:size] - math.log(num_draws))
     return np.concatenate(result)
 
 
-def bits_per_dim(model, nats):
-    """Mean and standard error of bits/dim over examples: −log p / (D log 2).
+def bits_per_dim(model: "FlowModel", nats: Any) -> tuple[float, float]:
+    """Mean and standard error, over examples, of bits/dim = −log p / (D log 2).
 
     Args:
       model: `FlowModel`.
       nats: array [N], log-likelihoods from `log_likelihood` or `model.predict`.
 
     Returns:
-      Two floats; the standard error of one example is NaN.
+      `(mean, standard_error)`; the standard error of one example is NaN.
 
     Example: `mean, standard_error = bits_per_dim(model, log_likelihood(model, images))`
     """
@@ -75,22 +83,25 @@ def bits_per_dim(model, nats):
     return float(bits.mean()), float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else math.nan
 
 
-def has_moments(model):
-    """Whether the model has batch norm, so that its density depends on moments."""
+def has_moments(model: "FlowModel") -> bool:
+    """Whether the model has batch norm, so that its density depends on moments.
+
+    Example: `if has_moments(model): recalibrate(model, images)`
+    """
     return bool(_moments(model))
 
 
-def recalibrate(model, data, batch_size=200):
+def recalibrate(model: "FlowModel", data: Any, batch_size: int = 200) -> None:
     """Replaces the moving moments of every batch norm by the exact mean and variance over a whole data set.
 
-    Moving averages lag behind the weights and know only the last batches, and a flow's density is sensitive to them.
-    One pass over the data a scale, the finest first: its norms run on the moments of the batches, which are summed up
-    exactly, while those of the finer scales already use their recalibrated moments.
+    Moving averages lag behind the weights and reflect only the last batches. A flow's density is sensitive to them.
+    Each scale takes one pass over the data, the finest scale first. In this pass the norms of the scale use the moments
+    of each batch, and their sums over the batches are exact. The norms of finer scales use their recalibrated moments.
 
     Args:
-      model: `FlowModel`; its moving moments are changed in place.
+      model: `FlowModel`; its moving moments change in place.
       data: the training data, as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches.
-      batch_size: how many at a time, where `data` is an array; larger is more exact.
+      batch_size: number of events per batch, where `data` is an array; larger is more exact.
 
     Raises:
       ValueError: for data that do not fit the model.
@@ -98,40 +109,40 @@ def recalibrate(model, data, batch_size=200):
     Example: `recalibrate(model, images); model.save("recalibrated.keras")`
     """
     for networks in model.networks_by_scale():
-        learning = [moments for network in networks for moments in moments_of(network)]
-        with _only_learning(learning, _moments(model)), value_errors():
+        of_scale = [moments for network in networks for moments in moments_of(network)]
+        with _updating_only(of_scale, _moments(model)), value_errors():
 
             @tf.function(reduce_retracing=True)
-            def learn(x, context):
-                model(
-                    x, context, training=True, draw=0
-                )  # its result is not used, so that the coarser scales do not run
+            def update_moments(x: tf.Tensor, context: tf.Tensor | None) -> None:
+                # TensorFlow drops the coarser scales from the graph: nothing uses the result or updates their moments.
+                model(x, context, training=True, draw=0)
 
-            count, sums = 0, [0.0] * len(learning)
+            count = 0
+            sums: list[Any] = [0.0] * len(of_scale)
             for x, context in model.batches(data, batch_size):
-                learn(x, context)
+                update_moments(x, context)
                 count += x.shape[0]
-                for i, moments in enumerate(learning):  # they hold the batch's
+                for i, moments in enumerate(of_scale):  # Now each holds the moments of this batch.
                     mean, variance = (weight.numpy().astype(np.float64) for weight in (moments.mean, moments.variance))
                     sums[i] = sums[i] + x.shape[0] * np.stack([mean, variance + mean**2])
-        for moments, total in zip(learning, sums, strict=True):
+        for moments, total in zip(of_scale, sums, strict=True):
             mean, square = total / count
             moments.mean.assign(mean)
             moments.variance.assign(square - mean**2)
 
 
-def _filled_up(batch, first):
-    """A batch filled up from the first one to its size; None for the contexts of a flow without."""
+def _filled_up(batch: tf.Tensor | None, first: Any) -> tf.Tensor | None:
+    """The batch filled up with entries of the first batch to its size; None stands for no contexts."""
     return None if batch is None else tf.concat([batch, first], axis=0)[: first.shape[0]]
 
 
-def _moments(model):
+def _moments(model: "FlowModel") -> list[Moments]:
     return [moments for network in model.networks for moments in moments_of(network)]
 
 
 @contextlib.contextmanager
-def _restored(moments):
-    """Gives the moments back the values that they had."""
+def _restored(moments: Sequence[Moments]) -> Iterator[None]:
+    """A scope that restores the values of the moments at its end."""
     before = [layer.get_weights() for layer in moments]
     try:
         yield
@@ -141,12 +152,12 @@ def _restored(moments):
 
 
 @contextlib.contextmanager
-def _only_learning(learning, moments):
-    """In training mode these moments become each batch's, and all others stay as they are."""
+def _updating_only(updated: Collection[Moments], moments: Sequence[Moments]) -> Iterator[None]:
+    """A scope where a training-mode call sets `updated` to the moments of its batch and leaves all others unchanged."""
     before = [(layer.trainable, layer.momentum) for layer in moments]
     try:
         for layer in moments:
-            layer.trainable = layer in learning
+            layer.trainable = layer in updated
             layer.momentum = 0.0
         yield
     finally:

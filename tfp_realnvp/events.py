@@ -1,4 +1,4 @@
-"""`Events`: the images or vectors of a flow, and checks that say how other data differ from them."""
+"""`Events`: the images or vectors of a flow, and the checks of a user's data."""
 
 import dataclasses
 import itertools
@@ -20,8 +20,8 @@ tfd = tfp.distributions
 class Events:
     """The events of a flow, images or vectors, with their contexts.
 
-    Arrays are checked before any work is done. Data that Keras reads batch by batch are checked in the graph of the
-    step; within `common.value_errors` both raise the same ValueErrors.
+    Arrays are checked before any work. Data that Keras reads batch by batch are checked in the graph of the step.
+    Within `common.value_errors` both raise the same ValueErrors.
 
     Args:
       shape: tuple of ints, the shape of one event, and of its latent.
@@ -70,10 +70,10 @@ class Events:
     # Data that Keras hands over.
 
     def unpack(self, data: Any) -> tuple[Any, Any]:
-        """The events and the contexts of what Keras hands to a step.
+        """Splits the data of a Keras step into the events and their contexts.
 
         Args:
-          data: x, (x, y), or a TFDS dictionary; of arrays, tensors, lists or frames.
+          data: x, (x, y) or a TFDS dictionary, made of arrays, tensors, lists or data frames.
 
         Returns:
           `(x, context)`; tensors stay tensors and arrays stay arrays. The context is None for a flow without one.
@@ -108,7 +108,7 @@ class Events:
           context: y as for `FlowModel.fit`.
 
         Raises:
-          ValueError: for data that are not such events, or do not have such contexts.
+          ValueError: for data that do not fit the flow's events or contexts.
         """
         if isinstance(data, tf.data.Dataset):
             return self._check_dataset(argument, data)
@@ -135,20 +135,20 @@ class Events:
             raise ValueError(f"{argument} must not be empty; got a data set without batches")
 
     def first_batch(self, x: Any, y: Any, batch_size: int, seed: int) -> tuple[Any, tuple]:
-        """The first batch of the data for `FlowModel.fit`; a random batch of arrays.
+        """The first batch of the data for `FlowModel.fit`; a random batch if the data are arrays.
 
         Args:
           x, y: as for `FlowModel.fit`.
-          batch_size: number of events in it, where `x` holds arrays.
+          batch_size: number of events in the batch, if `x` holds arrays.
           seed: int, the seed of the random choice.
 
         Returns:
-          `(x, batch)`: the data to fit, for a generator including its first batch; and (events,) or (events, y).
+          `(x, batch)`: the data to fit (a generator still begins with its first batch), and (events,) or (events, y).
 
         Raises:
           ValueError: for data without a batch, or for a distributed data set.
         """
-        batch = x, y
+        batch: Any = (x, y)
         if isinstance(x, types.GeneratorType):
             batch = next(x, None)
             x = (each for each in itertools.chain([batch], x))
@@ -197,14 +197,20 @@ class Events:
             return
         if values.min() < 0 or values.max() >= self.num_bins:
             raise ValueError(
-                f"{argument} must hold integers from 0 to {self.num_bins - 1}; got values from {values.min()} to "
+                f"{argument} must hold integers from 0 to {self._last_level}; got values from {values.min()} to "
                 f"{values.max()}"
             )
         if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
             raise ValueError(
-                f"{argument} must hold integers from 0 to {self.num_bins - 1}; got fractions such as "
+                f"{argument} must hold integers from 0 to {self._last_level}; got fractions such as "
                 f"{values[values != np.floor(values)][0]}"
             )
+
+    @property
+    def _last_level(self) -> int:
+        """The highest pixel level."""
+        assert self.num_bins is not None
+        return self.num_bins - 1
 
     def _takes_every(self, dtype: Any) -> bool:
         """Whether every finite value of this dtype is allowed in an event."""
@@ -244,7 +250,7 @@ class Events:
         allowed = (x >= 0) & (x < tf.cast(self.num_bins, x.dtype))
         if x.dtype.is_floating:
             allowed &= x == tf.floor(x)
-        with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self.num_bins - 1}")]):
+        with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self._last_level}")]):
             return tf.identity(x)
 
     def checked_latents(self, z: Any) -> np.ndarray:
@@ -268,6 +274,8 @@ def checked_num_bins(num_bins: Any, event_shape: tuple) -> int | None:
 
     Raises:
       ValueError: for anything but "auto", None or an int from 1 to 65536.
+
+    Example: `checked_num_bins("auto", (28, 28, 1))` is 256.
     """
     if num_bins == "auto":
         return 256 if len(event_shape) == 3 else None
@@ -281,6 +289,8 @@ def as_events(data: Any) -> Any:
 
     Raises:
       ValueError: for a dictionary without "image".
+
+    Example: `as_events({"image": images, "label": labels})` is `images`.
     """
     if isinstance(data, dict):
         if "image" not in data:

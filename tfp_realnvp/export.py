@@ -1,4 +1,4 @@
-"""A flow as a SavedModel: four signatures for processes that have only TensorFlow."""
+"""A flow as a SavedModel: four signatures for processes with TensorFlow alone."""
 
 import math
 import os
@@ -18,25 +18,40 @@ if TYPE_CHECKING:
 
 
 def write(model: "FlowModel", filepath: Any) -> None:
-    """Writes the SavedModel, see `FlowModel.export`, beside its place and then moves it there."""
+    """Writes the SavedModel of `FlowModel.export` into a draft folder beside `filepath`, then renames the folder.
+
+    Args:
+      model: `FlowModel`.
+      filepath: the folder, new or empty.
+
+    Raises:
+      ValueError: for a folder that holds something, or a flow that is not a `tfd.TransformedDistribution`.
+
+    Example: `write(model, "flow/1")`
+    """
     path = pathlib.Path(filepath)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"filepath must be a folder that is new or empty; got {str(path)!r}, where something is")
+        raise ValueError(f"filepath must be a folder that is new or empty; got {str(path)!r}, which holds something")
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, (function, specs) in endpoints(model).items():
         archive.add_endpoint(name, function, specs)
-    draft = path.with_name(f"draft.{path.name}")  # Not a number, which TF Serving would take for a version.
+    draft = path.with_name(f"draft.{path.name}")  # TF Serving would take a number for a version.
     shutil.rmtree(draft, ignore_errors=True)
     archive.write_out(draft, verbose=False)
     os.replace(draft, path)
 
 
 def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
-    """The signatures by their names: `(function, list of the specs of its inputs)`.
+    """The signatures by name.
+
+    Returns:
+      {name: (function, the specs of its inputs)}, with the names and tables of `FlowModel.export`.
 
     Raises:
-      ValueError: for a flow that is not a `tfd.TransformedDistribution`, and so has no latents.
+      ValueError: for a flow that is not a `tfd.TransformedDistribution`, since it has no latents.
+
+    Example: `function, specs = endpoints(model)["sample"]`
     """
     number = lambda name, dtype: tf.TensorSpec([], dtype, name)
     batch = lambda name, dtype, shape=model.event_shape: tf.TensorSpec([None, *shape], dtype, name)
@@ -46,21 +61,22 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
     elif not hasattr(model.distribution, "bijector"):
         raise ValueError(f"distribution must be a tfd.TransformedDistribution to be exported; got {model.distribution}")
 
-    def log_prob(x, *context):
-        context = _checked_contexts(context, tf.shape(x)[0])
-        nats = model.log_likelihood(x, *context)
+    def log_prob(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
+        nats = model.log_likelihood(x, *_checked_contexts(context, tf.shape(x)[0]))
         return {"nats": nats, "bits_per_dim": -nats / (math.prod(model.event_shape) * math.log(2))}
 
-    def encode(x, *context):
-        context = _checked_contexts(context, tf.shape(x)[0])
-        return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *context)}
+    def encode(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
+        checked = _checked_contexts(context, tf.shape(x)[0])
+        return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *checked)}
 
-    def decode(z, *context):
-        context = _checked_contexts(context, tf.shape(z)[0])
+    def decode(z: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
+        checked = _checked_contexts(context, tf.shape(z)[0])
         z = assert_finite(z, "latents must be finite")
-        return {events: model.decode_batch(z, *context)}
+        return {events: model.decode_batch(z, *checked)}
 
-    def sample(num_samples, temperature, seed, *context):
+    def sample(
+        num_samples: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         allowed = tf.math.is_finite(temperature) & (temperature >= 0)
         checks = [
             assert_that(num_samples > 0, "num_samples must be a positive int"),
@@ -68,10 +84,10 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         ]
         with tf.control_dependencies(checks):
             num_samples, temperature = tf.identity(num_samples), tf.identity(temperature)
-        context = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
-        context = _checked_contexts(context, tf.cast(num_samples, tf.int32))
-        z = sampling.latents(model.base_given(*context), [] if context else num_samples, temperature, seed)
-        return {events: model.decode_batch(z, *context)}
+        repeated = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
+        checked = _checked_contexts(repeated, tf.cast(num_samples, tf.int32))
+        z = sampling.latents(model.base_given(*checked), [] if checked else num_samples, temperature, seed)
+        return {events: model.decode_batch(z, *checked)}
 
     x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
@@ -80,7 +96,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
 
 
 def _checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:
-    """The labels or contexts, if any, with assertions that they are finite and as many as the events."""
+    """The labels or contexts, if any, with assertions that they are finite and number the same as the events."""
     message = "there must be as many labels or contexts as images or vectors"
     checks = [assert_that(tf.shape(part)[0] == number, message) for part in contexts]
     finite = lambda part: assert_finite(part, "context must be finite")

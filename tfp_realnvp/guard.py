@@ -13,11 +13,13 @@ from tfp_realnvp.progress import Progress
 def is_finite(loss: tf.Tensor, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
     """Whether the loss and every gradient are finite on all replicas: a bool tensor.
 
-    It looks at loss + Σ g² / 2, which takes one pass over the gradients and no copies of the weights.
+    The function checks loss + Σ g² / 2, in one pass over the gradients and without copies.
 
     Args:
       loss: scalar tensor.
       gradients: tensors, None among them.
+
+    Example: `is_finite(tf.constant(1.0), [tf.constant([0.0, math.nan]), None])` is False.
     """
     squares = [tf.nn.l2_loss(gradient) for gradient in gradients if gradient is not None]
     total = tf.add_n([tf.cast(term, tf.float32) for term in (loss, *squares)])
@@ -39,8 +41,8 @@ def cond_across_replicas(
     Example: `cond_across_replicas(is_finite(loss, gradients), apply, skip, gradients)`
     """
 
-    def decide(strategy, condition, *args):
-        def run(function):
+    def decide(strategy: tf.distribute.Strategy, condition: Any, *args: Any) -> None:
+        def run(function: Callable[..., None]) -> None:
             if tf.distribute.in_cross_replica_context():
                 strategy.extended.call_for_each_replica(function, args)
             else:
@@ -49,15 +51,15 @@ def cond_across_replicas(
         holds = strategy.experimental_local_results(condition)[0]
         tf.cond(holds, lambda: run(then), lambda: run(otherwise))
 
-    # Keras's optimizers may merge the replicas, which TensorFlow forbids inside a condition.
+    # Keras's optimizers may merge the replicas. TensorFlow forbids that inside a condition, so the merge comes first.
     merge_replicas(decide, condition, *args)
 
 
 class StepGuard:
-    """The end of a training step: it applies the gradients if they are finite, and otherwise skips the step.
+    """Ends a training step: applies the gradients if they are finite, and skips the step otherwise.
 
-    A skipped step changes nothing but the optimizer's count of steps and `progress`: data and noise follow that count.
-    The forward pass has changed `state` already, so a skipped step puts back the values of before.
+    A skipped step changes only `progress` and the optimizer's count of steps, as data and noise follow that count.
+    The forward pass has changed `state` already, so a skipped step restores its earlier values.
 
     Args:
       optimizer: Keras optimizer.
@@ -91,7 +93,7 @@ class StepGuard:
 
         Args:
           loss: scalar tensor.
-          gradients: of the weights.
+          gradients: the gradient of each weight, None among them.
           mean, count: the mean negative log-likelihood of the global batch and its number of examples.
         """
         finite = is_finite(loss, gradients)
@@ -118,5 +120,8 @@ class StepGuard:
 
 
 def step_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
-    """The optimizer's first variable, which counts every batch, also those whose gradients are accumulated."""
+    """The optimizer's first variable: it counts every batch, also batches of accumulated gradients.
+
+    Example: `step_counter(model.optimizer).numpy()`
+    """
     return optimizer.variables[0]

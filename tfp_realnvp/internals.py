@@ -15,7 +15,7 @@ from keras.src.backend.common import global_state  # Keras's calls and scopes, s
 from tensorflow.python.eager import record  # The gradient tapes that listen, see tapes_listen().
 from tensorflow_probability.python.internal import cache_util  # TFP's cache of bijectors, see bijectors/passes.py.
 
-# The types of an eager tensor and of the graph of a tf.function, which TensorFlow exports under these names only.
+# The types of an eager tensor and of the graph of a tf.function. TensorFlow exports them under these names only.
 EagerTensor = tf.__internal__.EagerTensor
 FuncGraph = tf.__internal__.FuncGraph
 
@@ -35,7 +35,7 @@ def in_training() -> bool:
 
 
 def weights_are_substituted() -> bool:
-    """Whether Keras computes with other values than those of its weights, as in `stateless_call`."""
+    """Whether Keras substitutes other values for its weights, as in `stateless_call`."""
     return global_state.get_global_attribute("stateless_scope") is not None
 
 
@@ -89,10 +89,10 @@ def merge_replicas(function: Callable[..., None], *args: Any) -> None:
 class TrainerHooks(keras.Model):
     """A `keras.Model` that is built before `fit`, and names the private argument of `evaluate`."""
 
-    CACHED_EVALUATION = "_use_cached_eval_dataset"  # How `fit` tells `evaluate` that it has seen the data before.
+    CACHED_EVALUATION = "_use_cached_eval_dataset"  # `fit` marks validation data of earlier epochs by it.
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Does nothing: the model is built, and Keras would read a batch, so that the data are shuffled anew."""
+        """Does nothing: the model is built. Keras would read a batch here, and so change the order of the data."""
 
 
 class OptimizerHooks:
@@ -146,6 +146,6 @@ class OptimizerHooks:
 # TFP's cache of bijectors.
 
 
-def set_bijector_cache(make: Callable[[Any], BijectorCache]) -> None:
+def set_bijector_cache(make: Callable[[Any], Any]) -> None:
     """Replaces the cache that all bijectors of TFP share by `make(storage)`."""
     tfp.bijectors.Bijector._cache = make(tfp.bijectors.Bijector._cache.storage)

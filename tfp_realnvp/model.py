@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -28,47 +28,49 @@ tfd = tfp.distributions
 class FlowModel(FlowTrainer):
     """A Keras model of any TFP distribution made of this package's bijectors and TFP's own.
 
-    `fit` maximizes the log-likelihood. For images it takes raw pixel levels and adds the uniform noise that makes the
-    density a bound on the probability of the discrete image:
+    `fit` maximizes the log-likelihood. For images it takes pixel levels and adds noise u ~ q, so that the density
+    bounds the probability of the discrete image:
 
     ```none
-    loss = E[−log p(x + u) + log q(u)] nats an event,    bits_per_dim = loss / (D log 2)
+    loss = E[−log p(x + u) + log q(u)] nats per event,    bits_per_dim = loss / (D log 2)
     ```
 
-    so that a uniform model scores exactly log2(num_bins) bits/dim. For vectors the data are continuous and
-    `bits_per_dim` is that of the density.
+    A uniform model scores exactly log2(num_bins) bits/dim. Vectors are continuous: they get no noise, and p is their
+    density. A conditional flow, p(x | class) or p(x | context), is a function of the context: `given(context)` is its
+    distribution, and `fit` and `evaluate` take the labels or contexts as `y`, as Keras takes labels.
 
-    A conditional flow, p(x | class) or p(x | context), is a function of the context: `given(context)` is its
-    distribution, and `fit`, `evaluate` and `predict` take the labels or contexts as Keras takes labels, as `y`.
+    For log p(x) use `predict` with a data set, `log_likelihood` with one batch, `call` in training, `distribution`'s
+    `log_prob` with values that need no noise, and `evaluation.log_likelihood` for a bound over several draws of it.
 
     Args:
-      distribution: `tfd.Distribution` over pixel values in [0, num_bins), or over vectors; for `encode`, `decode` and
-        `bijector` a `tfd.TransformedDistribution`. Its networks are found and become this model's. Of a conditional
-        flow a function of the context, a float tensor [batch, size] (of classes: one-hot), that makes the distribution
-        of batch shape [batch] from networks that it does not make anew (see `networks.WithContext`).
+      distribution: `tfd.Distribution` over pixel values in [0, num_bins), or over vectors. `encode`, `decode` and
+        `bijector` need a `tfd.TransformedDistribution`. The networks of its bijectors become the model's. For a
+        conditional flow, a function of the context, a float tensor [batch, size] (one-hot for classes). It returns a
+        distribution of batch shape [batch], from the same networks at each call (see `networks.WithContext`).
       num_bins: number of pixel levels, or None for continuous data. "auto": 256 for events of rank 3, None otherwise.
       seed: int, the seed of the dequantization noise; None draws one.
-      dequantization: "uniform", "variational", or a layer from `dequantization`, also in Keras's serialized form; what
-        `fit`, `evaluate` and `predict` add to pixel levels, its log q part of the bound.
-      num_classes: number of classes, for a flow conditioned on one; the contexts are then labels, ints.
-      context_size: size of the vector that the flow is conditioned on.
-      networks: Keras layers that the distribution uses otherwise than in its bijectors, so that they are trained.
+      dequantization: the noise that `fit`, `evaluate` and `predict` add to pixel levels: "uniform", "variational", or a
+        layer from `dequantization`, also in Keras's serialized form.
+      num_classes: number of classes of a class-conditional flow; its contexts are labels, ints.
+      context_size: size of the vectors that condition the flow.
+      networks: Keras layers that the distribution uses outside of its bijectors, so that they are trained too.
       name: as for `keras.Model`.
 
     Raises:
-      ValueError: where the distribution has trainable variables that are no Keras network's (Keras would not train
-        them), or a batch shape, or an event shape that is not known; for both `num_classes` and `context_size`; for
-        networks in a precision that TensorFlow cannot compute on this machine.
+      ValueError: for trainable variables that belong to no Keras network, since Keras would not train them; for a batch
+        shape or an unknown event shape; for both `num_classes` and `context_size`; for networks in a dtype that
+        TensorFlow cannot compute on this machine.
 
     Example:
 
     ```python
     coupling = rnvp.bijectors.Coupling([1, 0], rnvp.networks.TanhScale(rnvp.networks.MLP(4)))
-    model = rnvp.FlowModel(
-        tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), 2), tfb.Invert(coupling)))
+    model = rnvp.FlowModel(tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), 2), tfb.Invert(coupling)))
     model.compile()
     model.fit(points, epochs=10)
     ```
+
+    References: arXiv 1605.08803, section 3.1; arXiv 1511.01844, section 3.1, on the noise.
     """
 
     def __init__(
@@ -79,16 +81,18 @@ class FlowModel(FlowTrainer):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
-        networks: Sequence[keras.layers.Layer] = (),
+        networks: Iterable[keras.layers.Layer] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         contexts = Contexts(num_classes, context_size, tf.as_dtype(self.variable_dtype))
         self._distribution = distribution
-        example = distribution(tf.zeros([1, contexts.size], contexts.vector_dtype)) if contexts.size else distribution
+        example: Any = (
+            distribution(tf.zeros([1, contexts.size], contexts.vector_dtype)) if contexts.size else distribution
+        )
         self.events = Events.of(example, num_bins, contexts)
         self.seed = draw_seed(seed)
-        self.dequantization = None
+        self.dequantization: Any = None
         if self.num_bins is not None:
             self.dequantization = dequantizations.get(dequantization, self.seed, self.dtype_policy)
             if not self.dequantization.built:
@@ -101,7 +105,7 @@ class FlowModel(FlowTrainer):
         self.networks = networks
         refuse_untrained(example.trainable_variables, self.weights)
         self.built = True
-        # One graph for batches of every size, not inlined where their size is known: another would round differently.
+        # One graph for batches of every size, never inlined: a graph of a known size would round differently.
         specs = [tf.TensorSpec([None, *self.event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
         if contexts.size:
             specs.append(tf.TensorSpec([None, *contexts.shape], contexts.dtype))
@@ -112,30 +116,27 @@ class FlowModel(FlowTrainer):
         )
 
     def __repr__(self) -> str:
-        bijector = getattr(self._example_distribution(), "bijector", None)
+        bijector: Any = getattr(self._example_distribution(), "bijector", None)
         if not hasattr(bijector, "bijector"):
             return describe(type(self).__name__, distribution=self._distribution)
-        return describe(type(self).__name__, *layers_of(bijector.bijector))  # Inside the tfb.Invert: data → latent.
+        return describe(type(self).__name__, *layers_of(bijector.bijector))  # Data → latent, inside the tfb.Invert.
 
     # The distribution and its parts.
 
     @property
     def distribution(self) -> tfd.Distribution:
-        """The `tfd.Distribution` over pixel values in [0, num_bins) or over vectors, of a flow without a context."""
+        """The `tfd.Distribution` of a flow without a context, over pixel values in [0, num_bins) or vectors."""
         if self.context_size:
             raise ValueError("the flow is conditional: its distribution is given(context)")
         return self._distribution
 
     def given(self, context: Any) -> tfd.Distribution:
-        """The distribution of a conditional flow, p(x | context).
+        """The `tfd.Distribution` p(x | context) of a conditional flow, over pixel values in [0, num_bins) or vectors.
 
         Args:
-          context: labels, ints of shape [...], or vectors of shape [..., context_size].
-
-        Returns:
-          `tfd.Distribution` over pixel values in [0, num_bins) or over vectors, of batch shape [...]. Its `log_prob`
-          takes x of batch shape [..., *that], or one that broadcasts to it: each of N events under each of K contexts
-          is x of [N, 1] + event_shape.
+          context: labels, ints of shape [...], or vectors of shape [..., context_size]. Their batch shape [...] is the
+            distribution's. In `log_prob(x)` it broadcasts with the batch shape of x: for K contexts and x of shape
+            [N, 1] + event_shape the result is [N, K].
 
         Raises:
           ValueError: for a flow without a context, or labels or vectors that do not fit it, or are NaN.
@@ -145,7 +146,7 @@ class FlowModel(FlowTrainer):
         return self._distribution(self.events.contexts.vectors(context))
 
     def distribution_given(self, context: Any = None) -> tfd.Distribution:
-        """The distribution of any flow: `given(context)` of a conditional one, otherwise `distribution`."""
+        """`given(context)` for a conditional flow, `distribution` for any other."""
         return self.given(context) if self.context_size else self._distribution
 
     def base_given(self, context: Any = None) -> tfd.Distribution:
@@ -154,12 +155,12 @@ class FlowModel(FlowTrainer):
 
     @property
     def bijector(self) -> tfb.Bijector:
-        """The `tfb.Bijector` of a flow without a context, forward: latent → data."""
+        """The `tfb.Bijector` of a flow without a context; its forward direction is latent → data."""
         return getattr(self.distribution, "bijector", tfb.Identity())
 
     @property
     def base_distribution(self) -> tfd.Distribution:
-        """The `tfd.Distribution` of the latents, of a flow without a context."""
+        """The `tfd.Distribution` of the latents of a flow without a context."""
         return getattr(self.distribution, "distribution", self.distribution)
 
     @property
@@ -184,20 +185,16 @@ class FlowModel(FlowTrainer):
 
     @property
     def is_convolutional(self) -> bool:
-        """Whether `sample(image_size=)` may draw images of another size than in training."""
+        """Whether `sample(image_size=...)` may draw images of another size than in training."""
         return not self.context_size and len(self.event_shape) == 3 and isinstance(self.base_distribution, tfd.Sample)
 
     def latents_by_scale(self, z: Any) -> list[np.ndarray]:
-        """The latents of each scale, the finest first; a flow of one scale has one.
-
-        Args:
-          z: latents, of shape [batch] + event_shape.
-
-        Returns:
-          List of arrays of shape [batch, ...], with together as many entries as `z`.
+        """Splits latents by scale: an array [batch] + event_shape into a list of arrays [batch, ...], the finest first.
 
         Raises:
           ValueError: for another shape of `z`.
+
+        Example: `*fine, coarsest = model.latents_by_scale(model.encode(images))`
         """
         return [self.events.checked_latents(z)]
 
@@ -206,7 +203,7 @@ class FlowModel(FlowTrainer):
         return self.events.checked_latents(latents[0])
 
     def networks_by_scale(self) -> list[list[keras.layers.Layer]]:
-        """The networks in the order in which data pass them, one list per scale, the finest first."""
+        """The networks in the order of the data's path, one list per scale, the finest first."""
         return [self.networks]
 
     # The log-likelihood.
@@ -217,13 +214,14 @@ class FlowModel(FlowTrainer):
         Args:
           inputs: events [batch] + event_shape.
           context: labels [batch] or contexts [batch, context_size] of a conditional flow.
-          training: whether batch norms use the batch, and the noise is new at each step.
-          draw: int, 0 or more; an image has the same noise at the same draw. The default is new noise at each step in
-            training, and draw 0 otherwise.
+          training: whether batch norms use the moments of the batch, and each step has new noise.
+          draw: int, 0 or more, the number of the noise: an image has the same noise at the same draw. None is new noise
+            at each step in training, and draw 0 otherwise.
         """
         x, log_q = self.events.checked_tensor(inputs), 0.0
         if self.num_bins is not None:
             in_step = training and self.compiled and draw is None
+            # Steps count up from 0 and draws count down from −1, so that they never share their noise.
             number = self.steps if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
             seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(number, tf.int64)])
             x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
@@ -231,7 +229,10 @@ class FlowModel(FlowTrainer):
         return log_p - tf.cast(log_q, log_p.dtype)
 
     def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0) -> tf.Tensor:
-        """The log-likelihood in nats of a batch at a draw of the noise (see `call`): a tensor of shape [batch]."""
+        """The log-likelihood in nats of a batch, as one graph for inference: a tensor [batch]; arguments as for `call`.
+
+        Example: `model.log_likelihood(images[:8], draw=3)`
+        """
         x = tf.cast(self.events.of_known_shape(inputs), self.events.dtype)
         draw = tf.constant(draw, tf.int64)
         contexts = [tf.cast(context, self.events.contexts.dtype)] if self.context_size else []
@@ -242,25 +243,19 @@ class FlowModel(FlowTrainer):
     # Classes, samples and latents.
 
     def class_probabilities(self, images: Any, batch_size: int = 64, num_draws: int = 1) -> np.ndarray:
-        """Bayes' rule over the classes of a class-conditional flow, each as likely as the others beforehand.
+        """The probabilities of the classes, by Bayes' rule with equal priors: a float array [N, num_classes].
 
-        ```none
-        P(class | x) = p(x | class) / Σ p(x | other class),    log p(x | class) the mean over the draws of the noise
-        ```
-
-        All classes of a batch of images are evaluated in one pass, with the same noise. The mean is that of the bounds,
-        not the importance-weighted one, which a single draw decides.
+        P(class | x) = p(x | class) / Σ p(x | each class), and log p(x | class) is the mean over the draws of the noise.
+        All classes of an image get the same noise. An importance-weighted mean would depend on a single draw.
 
         Args:
-          images: as for `fit`, without data sets.
-          batch_size: how many at a time.
-          num_draws: how many draws of the dequantization noise.
-
-        Returns:
-          float array [N, num_classes].
+          images, batch_size: as for `encode`.
+          num_draws: number of draws of the dequantization noise.
 
         Raises:
           ValueError: for a flow that is not class-conditional, images that do not fit it, or a `num_draws` below 1.
+
+        Example: `model.class_probabilities(images[:8]).sum(axis=1)` is 1 for each image.
         """
         return sampling.class_probabilities(self, images, batch_size, num_draws)
 
@@ -278,58 +273,52 @@ class FlowModel(FlowTrainer):
         labels: Any = None,
         context: Any = None,
     ) -> np.ndarray:
-        """Draws images or vectors.
+        """Draws images (pixel levels, uint8 up to 256 bins) or vectors (floats): an array [num_samples] + event_shape.
 
         Args:
           num_samples: int.
-          temperature: non-negative float T, draws the latents from their mean + T · (their deviation).
+          temperature: non-negative float T: the latents are mean + T · (z − mean), with z from their distribution.
           seed: int; None draws one.
-          batch_size: how many are decoded at a time.
-          image_size: (height, width) of the images, where other than in training: for flows that are fully
-            convolutional, such as `RealNVP`, over latents that are independent and equally distributed.
-          labels: the classes of a class-conditional flow, an int or ints [num_samples]; None draws them.
-          context: the context of a flow that is conditioned on a vector, [context_size] or [num_samples, context_size].
-
-        Returns:
-          Array of shape [num_samples] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
+          batch_size: number of latents to decode at a time.
+          image_size: (height, width) of the images, if other than in training. The flow must be fully convolutional,
+            such as `RealNVP`, and its latents independent and identically distributed.
+          labels: the classes for a class-conditional flow, an int or ints [num_samples]; None draws them.
+          context: the context for a flow conditioned on vectors, [context_size] or [num_samples, context_size].
 
         Raises:
-          ValueError: for a `num_samples` below 1, a `temperature` below 0, or so high that the flow overflows, an
-            `image_size` the flow cannot draw, or `labels` or a `context` that do not fit it.
+          ValueError: for numbers out of range, a `temperature` so high that the flow overflows, or an `image_size`,
+            `labels` or a `context` that do not fit the flow.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
         return sampling.sample(self, num_samples, temperature, seed, batch_size, image_size, labels, context)
 
     def encode(self, images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
-        """The latents of images (each pixel at the middle of its bin) or vectors.
+        """The latents of images (each pixel at the middle of its bin) or vectors: an array [N] + event_shape.
 
         Args:
           images: as for `fit`, without data sets.
-          context: the labels or contexts of a conditional flow, [N, ...].
-          batch_size: how many are encoded at a time.
-
-        Returns:
-          Array of shape [N] + event_shape. `decode` gives the images back.
+          context: labels [N] or contexts [N, context_size] of a conditional flow.
+          batch_size: number of events per pass.
 
         Raises:
           ValueError: as for `fit`.
+
+        Example: `z = model.encode(images)`
         """
         return sampling.encode(self, images, context, batch_size)
 
     def decode(self, z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
-        """The images or vectors of latents: the inverse of `encode`.
+        """The inverse of `encode`: images (pixel levels, uint8 up to 256 bins) or vectors, an array [N] + event_shape.
 
         Args:
-          z: latents, of shape [N] + event_shape.
-          context: the labels or contexts of a conditional flow, [N, ...].
-          batch_size: how many are decoded at a time.
-
-        Returns:
-          Array of shape [N] + event_shape: pixel levels (uint8 up to 256 bins), or floats.
+          z: latents of shape [N] + event_shape.
+          context, batch_size: as for `encode`.
 
         Raises:
-          ValueError: for another shape of `z`, or NaN, or latents so far from 0 that the flow overflows.
+          ValueError: for another shape of `z`, for NaN, or for latents so far from 0 that the flow overflows.
+
+        Example: `model.decode(0.5 * (z[:1] + z[1:2]))` is halfway between two images.
         """
         return sampling.decode(self, z, context, batch_size)
 
@@ -343,7 +332,7 @@ class FlowModel(FlowTrainer):
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tf.Tensor:
         """The graph behind `decode` and `sample`: the events of a batch of latents."""
         x = self.distribution_given(context).bijector.forward(z)
-        # As a pixel level, NaN would look like any other.
+        # The cast would turn NaN into an ordinary pixel level.
         x = assert_finite(x, "z must be closer to 0, or the temperature lower: the flow overflows")
         if self.num_bins is None:
             return x
@@ -371,12 +360,12 @@ class FlowModel(FlowTrainer):
             draft.unlink(missing_ok=True)
 
     def export(self, filepath: Any) -> None:
-        """Writes the flow as a SavedModel, for processes that have TensorFlow and nothing else, such as TF Serving.
+        """Writes the flow as a SavedModel into a new or empty folder, for processes with TensorFlow alone (TF Serving).
 
-        Its signatures take batches of any size and answer what the methods of the same names do; `serving_default` is
-        `log_prob`. Images are uint8 (uint16 of more than 256 levels), and where the events are vectors they are called
-        `vectors`. Of a conditional flow every signature takes its `labels`, int64 [N], or `context`, [N, context_size],
-        as well; `sample` one for each sample, or one for them all.
+        Its signatures take batches of any size and return the results of the methods of the same names;
+        `serving_default` is `log_prob`. Images are uint8 (uint16 above 256 levels); vectors are called `vectors`. With
+        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all. The
+        folder appears whole or not at all.
 
         | signature  | inputs                                 | outputs                                              |
         |------------|----------------------------------------|------------------------------------------------------|
@@ -385,11 +374,8 @@ class FlowModel(FlowTrainer):
         | `decode`   | `latents`                              | `images`                                             |
         | `sample`   | `num_samples`, `temperature`, `seed`   | `images`, of `sample`                                |
 
-        Args:
-          filepath: the folder, new or empty; it is there as a whole or not at all.
-
         Raises:
-          ValueError: for a folder that holds something, or a flow that is no `tfd.TransformedDistribution`.
+          ValueError: for a folder that holds something, or a flow that is not a `tfd.TransformedDistribution`.
 
         Example: `model.export("flow/1"); tf.saved_model.load("flow/1").signatures["log_prob"](images=images)["nats"]`
         """
@@ -401,13 +387,12 @@ class FlowModel(FlowTrainer):
         options = {name: getattr(self, name) for name in ("run_eagerly", "steps_per_execution", "jit_compile")}
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), **options}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: Any) -> None:
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError(
-            "a FlowModel of an arbitrary distribution has no configuration to be rebuilt from: save its weights with "
-            "save_weights(), or write a subclass whose __init__ builds the distribution and which defines get_config()"
+            "a FlowModel has no config to rebuild it from: use save_weights(), or a subclass that defines get_config()"
         )
 
     def _example_distribution(self) -> tfd.Distribution:

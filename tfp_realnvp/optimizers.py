@@ -13,15 +13,18 @@ from tfp_realnvp.replicas import sum_over_replicas
 
 
 def scaled(gradients: Sequence[tf.Tensor | None], factor: Any) -> list[tf.Tensor | None]:
-    """Each gradient times `factor`, None among them; 0 times infinity or NaN is 0."""
+    """Each gradient times `factor`, None among them; 0 times infinity or NaN is 0.
+
+    Example: `scaled([tf.constant([math.inf]), None], 0.0)` is [[0.], None].
+    """
     return [None if g is None else tf.math.multiply_no_nan(g, tf.cast(factor, g.dtype)) for g in gradients]
 
 
 class ClipsGlobally(OptimizerHooks):
     """Mixin for a Keras optimizer under a distribution strategy: clips the gradient of the global batch.
 
-    Keras clips the gradient of each replica and then sums. This sums first, so that training is the same as on one
-    device. Without a strategy it changes nothing.
+    Keras clips the gradient of each replica and then sums. This mixin sums first, so that training is the same as on
+    one device. Without a strategy it changes nothing.
 
     Example: `class SGD(ClipsGlobally, keras.optimizers.SGD): pass`
     """
@@ -31,7 +34,7 @@ class ClipsGlobally(OptimizerHooks):
         gradients = [None if gradient is None else next(present) for gradient in gradients]
         if not self._clips_globally:
             return super().clip_gradients(gradients)
-        # Keras's own takes three operations for the square of each gradient.
+        # Keras's own norm takes three operations for the square of each gradient.
         norm = tf.linalg.global_norm(gradients)
         factor = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)  # type: ignore[attr-defined]
         return scaled(gradients, self._factor_of_step(factor))
@@ -49,13 +52,16 @@ class ClipsGlobally(OptimizerHooks):
 
 
 def check_clipping(optimizer: keras.optimizers.Optimizer, num_replicas: int) -> None:
-    """Raises a ValueError for an optimizer that clips the gradient of each of several replicas alone."""
+    """Raises a ValueError for an optimizer that clips the gradient of each of several replicas alone.
+
+    Example: `check_clipping(optimizer, strategy.num_replicas_in_sync)`
+    """
     clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
     if clips and num_replicas > 1 and not isinstance(optimizer, ClipsGlobally):
         raise ValueError(
-            f"optimizer must not have {clips[0]} under a strategy of {num_replicas} replicas, each of whose gradients "
-            f"Keras clips alone; got a {type(optimizer).__name__}. Take rnvp.optimizers.Adam, or make yours a "
-            "subclass of rnvp.optimizers.ClipsGlobally as well"
+            f"optimizer must not have {clips[0]} under a strategy of {num_replicas} replicas, since Keras clips the "
+            f"gradient of each replica alone; got a {type(optimizer).__name__}. Take rnvp.optimizers.Adam, or make "
+            "yours a subclass of rnvp.optimizers.ClipsGlobally as well"
         )
 
 
@@ -64,11 +70,11 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
     """Keras's Adam, the same update by TensorFlow's fused operation.
 
     Keras traces about thirty operations per variable. A flow has hundreds of variables, so they took most of the time
-    to the first step. Arguments, checkpoints and averages are those of `keras.optimizers.Adam`. Under a distribution
-    strategy it clips the gradient of the global batch.
+    to the first step. Arguments, checkpoints and averages are the same as in `keras.optimizers.Adam`. Under a
+    distribution strategy it clips the gradient of the global batch.
 
     Raises:
-      ValueError: for `amsgrad=True`, which the fused operation does not have.
+      ValueError: for `amsgrad=True`, since the fused operation has no such mode.
 
     Example: `model.compile(rnvp.optimizers.Adam(1e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999))`
 
@@ -83,18 +89,18 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
 
     @property
     def takes_conditions(self) -> bool:
-        """Whether there is `apply_if`: not with accumulated gradients, nor where averages overwrite the variables."""
+        """Whether `apply_if` works: not with accumulated gradients, nor where averages overwrite the variables."""
         return not (self.gradient_accumulation_steps or self.ema_overwrite_frequency)
 
     def apply_if(self, condition: tf.Tensor, gradients: list, variables: list) -> None:
-        """As `apply` where the condition, a bool tensor, holds; otherwise nothing changes but `iterations`.
+        """Does `apply` if the condition, a bool tensor, holds; otherwise only `iterations` changes.
 
-        Two branches of a graph would each have an input for every variable, slot and gradient. Instead the step is
-        made in any case: with gradients of 0, a learning rate of 0, and averages that keep all of their past.
+        Two branches of a graph would each take every variable, slot and gradient as an input. Instead the step always
+        runs. If the condition fails, its gradients and learning rate are 0, and its averages keep their values.
         """
         self._condition = condition
         try:
-            with tf.control_dependencies([condition]):  # A batch that ends in an error is not counted either.
+            with tf.control_dependencies([condition]):  # A batch that raises an error is not counted.
                 self.apply(gradients, variables)
         finally:
             self._condition = None

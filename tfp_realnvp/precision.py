@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
+from tfp_realnvp.internals import sublayers
+
 
 @functools.cache
 def is_computable(dtype: str) -> bool:
@@ -20,7 +22,7 @@ def is_computable(dtype: str) -> bool:
 
     Example: `is_computable("bfloat16")`
     """
-    with tf.init_scope():  # also where a graph is being traced
+    with tf.init_scope():  # Also while a graph is being traced.
         x, kernel = tf.ones([1, 2, 2, 1], dtype), tf.ones([1, 1, 1, 1], dtype)
         try:
             with tf.GradientTape() as tape:
@@ -43,7 +45,7 @@ def check_computable(layers: Iterable[keras.layers.Layer]) -> None:
 
     Example: `check_computable([MLP(4, dtype="mixed_bfloat16")])`
     """
-    for part in (part for layer in layers for part in layer._flatten_layers()):
+    for part in (part for layer in layers for part in sublayers(layer)):
         if (part.weights or not part.built) and not is_computable(part.compute_dtype):
             raise ValueError(
                 f'dtype must be "float32" or "float64" where TensorFlow cannot compute in {part.compute_dtype}; got '

@@ -10,21 +10,21 @@ from tfp_realnvp.common import register
 
 @register
 class Progress(keras.metrics.Mean):
-    """The mean loss of an epoch's examples so far, NaN without any, and the number of skipped steps of all epochs.
+    """The mean loss of an epoch's examples so far, and the number of skipped steps of all epochs.
 
-    A saved model contains it, so that training can resume in the middle of an epoch. Under a distribution strategy
-    every replica records the global batch, and all hold the same numbers.
+    Without examples the mean is NaN. A saved model contains its progress, so that training can resume in the middle of
+    an epoch. Under a distribution strategy every replica records the global batch, so all hold the same numbers.
 
     Attributes:
-      skipped: `keras.Variable`, the number of steps whose loss or gradient was not finite.
-      skipped_in_a_row: `keras.Variable`, how many of the last steps in a row were skipped.
+      skipped: `keras.Variable`, the number of steps with a loss or gradient that was not finite.
+      skipped_in_a_row: `keras.Variable`, the number of consecutive skipped steps up to now.
 
     Example: `progress.record(True, mean, count); progress.result()`
     """
 
     def __init__(self, name: str = "loss", dtype: str = "float64") -> None:
         super().__init__(name, dtype)
-        options = dict(shape=(), initializer="zeros", dtype="int64")
+        options: dict[str, Any] = dict(shape=(), initializer="zeros", dtype="int64")
         self.skipped = self.add_variable(name="skipped", **options)
         self.skipped_in_a_row = self.add_variable(name="skipped_in_a_row", **options)
 

@@ -1,4 +1,4 @@
-"""Sums and moments over the replicas of a `tf.distribute` strategy, as one device has them of the global batch."""
+"""Sums and moments over the replicas of a `tf.distribute` strategy: the values of one device with the global batch."""
 
 import contextlib
 import contextvars
@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# 1. where this replica's part of the batch has examples, 0. where it is a stand-in, None where that is not known.
+# 1.0 if this replica's share of the batch has examples, 0.0 if it is a stand-in, None if that is unknown.
 _presence: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("presence", default=None)
 
 
@@ -17,7 +17,7 @@ def num_replicas() -> int:
 
 
 def sum_over_replicas(values: Any) -> Any:
-    """The sum over all replicas, on each of them; the values themselves outside of a step or without a strategy.
+    """The sum over all replicas, on each replica. Without a strategy or outside of a step, the values themselves.
 
     Args:
       values: tensor, or list of tensors, of the same shapes on all replicas.
@@ -31,12 +31,15 @@ def sum_over_replicas(values: Any) -> Any:
 
 
 def take_from_the_first_replica(weights: Sequence[Any]) -> None:
-    """Copies the first replica's values of Keras weights to all replicas, since other workers may have set others."""
+    """Copies the first replica's values of Keras weights to all replicas, since values may differ between workers.
+
+    Example: `take_from_the_first_replica(model.weights)`
+    """
     strategy = tf.distribute.get_strategy()
     if num_replicas() == 1:
         return
 
-    def values():
+    def values() -> list[tf.Tensor]:
         is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
         return sum_over_replicas([tf.where(is_first, weight, tf.zeros_like(weight)) for weight in weights])
 
@@ -46,7 +49,7 @@ def take_from_the_first_replica(weights: Sequence[Any]) -> None:
 
 
 @contextlib.contextmanager
-def nonempty_share(*tensors: tf.Tensor | None) -> Iterator[tuple]:
+def nonempty_share(*tensors: Any) -> Iterator[tuple]:
     """A scope that replaces an empty share of the last batch by one example of zeros.
 
     TensorFlow's convolutions can fail on empty batches. `moments_over_replicas` leaves the stand-in out; the caller
@@ -57,6 +60,8 @@ def nonempty_share(*tensors: tf.Tensor | None) -> Iterator[tuple]:
 
     Yields:
       `(size, *tensors)`.
+
+    Example: `with nonempty_share(x) as (size, x): nats = -model(x)[:size]`
     """
     size = tf.shape(tensors[0])[0]
     if num_replicas() == 1 or tensors[0].shape[0]:
@@ -84,7 +89,9 @@ def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       x: tensor of shape [..., channels], this replica's share.
 
     Returns:
-      `(mean, variance)`, each of shape [channels]; the gradient is that of the global batch.
+      `(mean, variance)`, each of shape [channels], with the gradient of the global batch.
+
+    Example: `mean, variance = moments_over_replicas(images)`
     """
     if num_replicas() == 1 or tf.distribute.get_replica_context() is None:
         return tf.nn.moments(x, list(range(x.shape.rank - 1)))
@@ -93,7 +100,7 @@ def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 @tf.custom_gradient
-def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor):
+def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor) -> Any:
     count = presence * tf.cast(tf.size(x) / x.shape[-1], x.dtype)
     here = tf.stack([tf.fill(x.shape[-1:], count), *tf.nn.moments(x, list(range(x.shape.rank - 1)))])
     number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -103,7 +110,7 @@ def _moments_over_replicas(x: tf.Tensor, presence: tf.Tensor):
     mean = tf.reduce_sum(counts * means, axis=0) / total
     variance = tf.reduce_sum(counts * (variances + tf.math.squared_difference(means, mean)), axis=0) / total
 
-    def gradients(grad_mean, grad_variance):
+    def gradients(grad_mean: tf.Tensor, grad_variance: tf.Tensor) -> tuple[tf.Tensor, None]:
         grad_mean, grad_variance = tf.unstack(sum_over_replicas(tf.stack([grad_mean, grad_variance])))
         weight = presence / total
         # The products of vectors come first, since each product of images is a pass through memory.

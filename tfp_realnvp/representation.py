@@ -12,7 +12,7 @@ tfb = tfp.bijectors
 
 
 def describe(name: str, *parts: Any, **arguments: Any) -> str:
-    """The representation of an object: one line, or one line per argument where an argument has several parts itself.
+    """The representation of an object: one line if it is short, one line per part if not.
 
     Args:
       name: the name of the class.
@@ -42,7 +42,7 @@ class Described:
 
 
 class DescribedBijector(tfb.Bijector):
-    """Base class of bijectors whose representation shows their arguments.
+    """Base class of bijectors: the representation shows the arguments.
 
     Example: `class Squeeze(DescribedBijector): ...`
     """
@@ -55,8 +55,11 @@ class DescribedBijector(tfb.Bijector):
 
 
 def layers_of(bijector: tfb.Bijector) -> list[tfb.Bijector]:
-    """The bijectors that a chain applies, in the order of application; any other bijector alone."""
-    if hasattr(bijector, "bijectors"):  # A tfb.Chain, which has several classes.
+    """The bijectors that a chain applies, in the order of application; any other bijector alone.
+
+    Example: `layers_of(tfb.Chain([tfb.Exp(), tfb.Shift(1.0)]))` is the shift, then the exponential.
+    """
+    if hasattr(bijector, "bijectors"):  # A tfb.Chain. TFP has several classes of it.
         return [layer for part in reversed(bijector.bijectors) for layer in layers_of(part)]
     return [bijector]
 
@@ -72,7 +75,7 @@ def _text(value: Any) -> str:
 
 
 def _text_of_stock(bijector: tfb.Bijector) -> str:
-    """The representation of a bijector of TFP, whose own shows no parts."""
+    """The representation of a bijector of TFP with its parts, since TFP's own shows none."""
     name = type(bijector).__name__.strip("_")
     if hasattr(bijector, "bijectors"):
         return describe("sequential", *layers_of(bijector))

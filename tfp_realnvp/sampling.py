@@ -1,4 +1,4 @@
-"""Samples, latents and classes of a model: the methods of the same names of `FlowModel`."""
+"""Samples, latents and classes of a model: the functions behind `FlowModel`'s methods of the same names."""
 
 import contextlib
 import math
@@ -51,10 +51,12 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
       sample_shape: int, tensor or [], as for `base.sample`.
       temperature: T, a float or a scalar tensor.
       seed: int, or int64 tensor.
+
+    Example: `latents(model.base_distribution, 16, temperature=0.7, seed=0)`
     """
     seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] for a small seed.
     z = base.sample(sample_shape, seed=seed)
-    if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean has this temperature only.
+    if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean allows no other.
         return z
     mean = base.mean()
     return mean + temperature * (z - mean)
@@ -101,7 +103,7 @@ def _image_shape(model: "FlowModel", image_size: Any) -> tuple[int, int, int]:
 
 
 def _divisor_of_sides(model: "FlowModel") -> int:
-    """The smallest power of 2 whose multiples the flow's squeezes take as the height and width of an image."""
+    """The smallest power of 2 that divides every height and width that the flow's squeezes accept."""
     *sides, channels = model.event_shape
     for divisor in (2**halvings for halvings in range(max(sides).bit_length())):
         with contextlib.suppress(ValueError):  # Squeeze refuses odd sides.

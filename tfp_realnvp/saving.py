@@ -1,25 +1,28 @@
-"""The `.keras` files of flows: which format they have, and errors that say what is wrong with one."""
+"""The `.keras` files of flows: the version of their format, and loading with errors that name the fault of a file."""
 
 import pathlib
 import warnings
 import zipfile
+from typing import Any
 
 import keras
 
 from tfp_realnvp.model import FlowModel
 
-FORMAT_VERSION = 2  # to be raised when older versions of this package cannot read what this one saves
+FORMAT_VERSION = 2  # To be raised when older versions of this package cannot read new files.
 
 
-def checked_config(config, oldest=1):
-    """A flow's config without its `format_version`.
+def checked_config(config: dict[str, Any], oldest: int = 1) -> dict[str, Any]:
+    """Checks the `format_version` of a flow's config and returns the config without it.
 
     Args:
       config: dictionary.
-      oldest: int, the first format that this version of the package reads of such a flow.
+      oldest: int, the oldest format of this family that this version of the package reads.
 
     Raises:
-      ValueError: for a newer format than this version of the package reads, or an older one.
+      ValueError: for a format that this version of the package does not read, newer or older.
+
+    Example: `cls(**checked_config(config))` in a family's `from_config`.
     """
     config = dict(config)
     version = config.pop("format_version", 1)
@@ -31,26 +34,26 @@ def checked_config(config, oldest=1):
     if version < oldest:
         raise ValueError(
             f"format_version must be at least {oldest}; got {version}. The flow was saved by an older version of "
-            "tfp_realnvp, whose networks held their weights otherwise: that version can read it, or train it anew"
+            "tfp_realnvp with another layout of the weights: load it with that version, or train it anew"
         )
     return config
 
 
-def load_model(filepath):
-    """A flow from a `.keras` file: Keras's `load_model` in its `safe_mode`, with errors that say what is wrong.
+def load_model(filepath: Any) -> FlowModel:
+    """Loads a flow from a `.keras` file by Keras's `load_model` in its `safe_mode`; errors name the fault of the file.
 
-    The file is data: it names registered classes, and brings their arguments and weights. Nothing in it is run.
+    The file holds data only: names of registered classes, their arguments and weights. Loading runs no code from it.
 
     Args:
       filepath: path of a file that `FlowModel.save` wrote.
 
     Returns:
-      The `FlowModel`, compiled if it was.
+      The `FlowModel`, compiled if the saved one was.
 
     Raises:
-      ValueError: for a file that is not there, truncated, damaged, of a newer format, without some of its weights, or
-        with anything but registered classes in it.
-      OSError: for a file that may not, or cannot, be read.
+      ValueError: for a file that is missing, truncated or damaged, has a newer format, lacks some of its weights, or
+        holds anything but registered classes.
+      OSError: for a file that cannot be read, or without the permission to read it.
 
     Example: `model = rnvp.load_model("flow.keras")`
     """
@@ -62,12 +65,13 @@ def load_model(filepath):
             damaged = archive.testzip()
     except OSError:
         raise
-    except Exception as error:  # whatever the bytes made zipfile do
+    except Exception as error:  # Damaged bytes can raise any exception in zipfile.
         raise ValueError(f"{path} is truncated, or no .keras file ({error})") from error
     if damaged:
         raise ValueError(f"{path} is damaged: the checksum of its {damaged} is wrong")
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Skipping variable loading for optimizer")  # Keras goes on without its state
+        # Keras only warns of an optimizer's state that does not fit, and goes on without it.
+        warnings.filterwarnings("error", "Skipping variable loading for optimizer")
         try:
             model = keras.saving.load_model(path, safe_mode=True)
         except (KeyError, OSError, TypeError, ValueError, UserWarning) as error:

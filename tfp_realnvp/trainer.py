@@ -46,16 +46,20 @@ class FlowTrainer(TrainerHooks):
 
         Args:
           optimizer: Keras optimizer. The default is Adam with learning rate 1e-3, with gradients clipped at global norm
-            100 (of the loss in nats). With `use_ema=True` it keeps moving averages of the weights, which start at the
-            weights of the first step. `fit` ends with the averages as the weights; `keras.callbacks.SwapEMAWeights`
-            evaluates them earlier.
+            100 (of the loss in nats). With `use_ema=True` it keeps moving averages of the weights, from the weights of
+            the first step on. `fit` ends with the averages as the weights; `keras.callbacks.SwapEMAWeights` evaluates
+            them earlier.
           **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` as for `keras.Model.compile`. The loss is the
             negative log-likelihood.
 
         Raises:
           ValueError: for a `loss` or `metrics`; for an optimizer that scales the loss, as Keras's does for networks in
-            float16; under a strategy of several replicas for an optimizer that clips before it sums their gradients,
-            see `optimizers.ClipsGlobally`.
+            float16; under a strategy of several replicas, for an optimizer that clips before it sums their gradients
+            (see `optimizers.ClipsGlobally`).
+
+        Example: `model.compile(rnvp.optimizers.Adam(1e-3), steps_per_execution=10)`
+
+        References: arXiv 1605.08803, section 4.1.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -63,20 +67,20 @@ class FlowTrainer(TrainerHooks):
         if optimizer is None:
             optimizer = Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
         super().compile(optimizer=optimizer, **kwargs)
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):  # It hides the count of steps.
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):  # The wrapper hides the step count.
             raise ValueError(
                 'optimizer must not scale the loss, as Keras makes it for dtype="mixed_float16": "mixed_bfloat16" has '
                 f"the range of float32; got a LossScaleOptimizer of {self.optimizer.inner_optimizer.name}"
             )
         check_clipping(self.optimizer, self.distribute_strategy.num_replicas_in_sync)
-        # Otherwise the first step creates its slots while tracing, and tf.function traces the whole step twice.
+        # Otherwise the first step would create its slots while tracing, and tf.function would trace the step twice.
         self.optimizer.build(self.trainable_variables)
 
     def initialize(self, x: Any, y: Any = None) -> None:
-        """Data-dependent initialization: sets every `ActNorm` that is not initialized yet from a batch.
+        """Data-dependent initialization: sets every uninitialized `ActNorm` from a batch.
 
-        After it each of them gives channels of mean 0 and variance 1 on this batch. `fit` and `train_on_batch` call it
-        with their first batch; a flow without `ActNorm` stays as it is.
+        Each `ActNorm` then outputs channels of mean 0 and variance 1 on this batch. `fit` and `train_on_batch` call
+        this method with their first batch. A flow without `ActNorm` does not change.
 
         Args:
           x, y: a batch, as for `train_on_batch`, or `(x, y)` or a TFDS dictionary as `x`.
@@ -103,6 +107,7 @@ class FlowTrainer(TrainerHooks):
     # The steps.
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step of training on a batch, as Keras calls it."""
         guard = StepGuard(self.optimizer, self.progress, self.trainable_variables, self._state_of_forward_pass)
         with nonempty_share(*self.events.unpack(data)) as (size, x, context):
             with tf.GradientTape() as tape:
@@ -119,14 +124,16 @@ class FlowTrainer(TrainerHooks):
         return self._logs()
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step of evaluation on a batch, as Keras calls it."""
         with nonempty_share(*self.events.unpack(data)) as (size, x, context):
             mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
-        # A count that is known beforehand would be added even where the data turn out to have ended.
+        # Without this order TensorFlow could add a constant count although the data have ended.
         with tf.control_dependencies([mean]):
             self._nats.update_state(mean, sample_weight=count)
         return self._logs()
 
     def predict_step(self, data: Any) -> tf.Tensor:
+        """The log-likelihoods of a batch, as Keras calls it."""
         with nonempty_share(*self.events.unpack(data)) as (size, x, context):
             return self.log_likelihood(x, context)[:size]
 
@@ -166,7 +173,7 @@ class FlowTrainer(TrainerHooks):
             logs = {name: value[tf.newaxis] for name, value in logs.items()}
         return logs
 
-    # Keras's methods. Arrays are checked here, before any work; the steps check what they read batch by batch.
+    # Keras's methods. They check arrays before any work; the steps check all other data batch by batch.
 
     def fit(
         self,
@@ -191,11 +198,11 @@ class FlowTrainer(TrainerHooks):
 
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
-            `tf.data.Dataset` of batches of them or of `(x, y)`, or either as TFDS dictionaries that hold "image" and,
-            for a class-conditional flow, "label". Vectors may also be a pandas DataFrame. Under a distribution strategy
-            the batches are the global ones; a data set that the strategy has distributed is taken as well.
+            `tf.data.Dataset` of batches of them or of `(x, y)`. TFDS dictionaries must hold "image" and, for a
+            class-conditional flow, "label". Vectors may also be a pandas DataFrame. Under a distribution strategy a
+            data set holds global batches, unless the strategy has distributed it.
           y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
-          batch_size: number of events per step, where `x` is not a data set; None for 32.
+          batch_size: number of events per step, if `x` is not a data set; None for 32.
           validation_data: as `x`, or a tuple that begins with it.
           shuffle: whether to shuffle arrays before each epoch; data sets come in their own order.
           epochs and all others: as for `keras.Model.fit`.
@@ -204,8 +211,8 @@ class FlowTrainer(TrainerHooks):
           `keras.callbacks.History` with "loss" in nats and "bits_per_dim", of the validation with the prefix "val_".
 
         Raises:
-          ValueError: for a wrong shape, levels that are not integers in [0, num_bins), NaN, no data, labels or contexts
-            that are missing or wrong, or weights of the examples.
+          ValueError: for a wrong shape, levels that are not integers in [0, num_bins), NaN, no data, missing or wrong
+            labels or contexts, or weights of the examples.
 
         Example: `model.fit(images, batch_size=64, epochs=10, validation_data=held_out)`
         """
@@ -347,11 +354,11 @@ class FlowTrainer(TrainerHooks):
             return super().predict_on_batch(x)
 
     def batches(self, data: Any, batch_size: int = 256) -> Iterator[tuple]:
-        """Checks `data`, as `fit` does, and yields it in tensors.
+        """Checks `data`, as `fit` does, and yields batches of tensors.
 
         Args:
           data: as `x` for `fit`, or `(x, y)`.
-          batch_size: number of events per batch, where `data` is not a data set.
+          batch_size: number of events per batch, if `data` is not a data set.
 
         Yields:
           `(x, context)`: [batch] + event_shape, and labels [batch], contexts [batch, context_size], or None.

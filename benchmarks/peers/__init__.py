@@ -1,16 +1,16 @@
-"""Who is measured. Each file makes contestants, objects of what there is of this interface:
+"""The contestants. Each file makes objects with these methods, or some of them:
 
-  train_step()     one step of training, finished when it returns
+  train_step()     one step of training, finished on return
   log_prob()       log-probabilities of a batch, from pixel levels or vectors
   sample()         a batch of samples, pixel levels or vectors
-  flops(method)    FLOPs of one call of a method, counted: those of convolutions, of an MLP those of its matrices
-  size(method)     how many images or vectors one call takes or gives
+  flops(method)    counted FLOPs per call of a method: of convolutions, or of an MLP's matrix products
+  size(method)     number of images or vectors per call
 
-and for time to quality, each with its own `batch_size` and `learning_rate`:
+and for time to quality, with attributes `batch_size` and `learning_rate`:
 
   train(images, learning_rate), bits_per_dim(images)
 
-A contestant lives in a process of its own, where alone its framework is imported; here there are but names.
+A contestant lives in a process of its own, and only this process imports its framework. This file holds names only.
 """
 
 import contextlib
@@ -22,23 +22,23 @@ import os
 CONFIG_A = dict(event_shape=(32, 32, 3), num_scales=2, filters=32, num_blocks=4)
 VECTORS = dict(event_shape=(64,), num_couplings=8, hidden_units=(512, 512))
 TRAINING_BATCH = {"images": 32, "vectors": 1024}
-BATCH = {"images": 64, "vectors": 1024}  # of log-probabilities and samples
+BATCH = {"images": 64, "vectors": 1024}  # For log-probabilities and samples.
 
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """What makes a contestant, by name, so that it can be sent to another process.
+    """The name of a function that makes a contestant, so that it can be sent to another process.
 
     Attributes:
       path: "module:function", below this package.
-      options: arguments of the function.
+      options: the arguments of the function.
     """
 
     path: str
     options: dict = dataclasses.field(default_factory=dict)
 
     def imported(self):
-        """The function with its options; importing it imports the contestant's framework."""
+        """The function with its options; the import also imports the contestant's framework."""
         module, name = self.path.split(":")
         with _silent():
             return functools.partial(getattr(importlib.import_module(f"benchmarks.{module}"), name), **self.options)
@@ -46,7 +46,7 @@ class Maker:
 
 @contextlib.contextmanager
 def _silent():
-    """Without the lines that TensorFlow's libraries write, past Python, when they are loaded."""
+    """A scope that hides the messages of TensorFlow's libraries, which bypass Python's `sys.stderr`."""
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -67,7 +67,7 @@ NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
 NFLOWS_BFLOAT16 = "nflows, autocast to bfloat16"
 OUR_VECTORS, TFP_VECTORS = "ours, vectors", "TFP's RealNVP, vectors"
 MATRIX_PRODUCT = "matrix product"
-PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # in float32, as they come
+PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # In float32, their default.
 
 CONTESTANTS = {
     OURS: Maker("peers.ours:real_nvp", dict(dtype=DTYPE_POLICY["float32"])),
@@ -84,4 +84,4 @@ CONTESTANTS = {
     TFP_VECTORS: Maker("peers.tfp_real_nvp:vector_real_nvp"),
     MATRIX_PRODUCT: Maker("peers.matrix_product:MatrixProduct"),
 }
-PACKAGES = ("torch", "nflows", "normflows")  # of requirements-bench.txt
+PACKAGES = ("torch", "nflows", "normflows")  # See requirements-bench.txt.

@@ -1,4 +1,4 @@
-"""Config A without a flow: its networks, beyond which a flow's step takes time, and their convolutions, its limit."""
+"""Config A without a flow: its networks, for the flow's overhead, and their convolutions, the limit of its speed."""
 
 import keras
 import numpy as np
@@ -9,17 +9,17 @@ import tfp_realnvp as rnvp
 from benchmarks import flops
 from benchmarks.peers import CONFIG_A, TRAINING_BATCH, random_data
 
-# Height and width, channels that are kept, width of the network, whether behind a checkerboard: of each coupling.
+# For each coupling: the side of its images, the number of kept channels, the network's width, whether a checkerboard.
 COUPLINGS = [(32, 3, 32, True)] * 3 + [(16, 6, 64, False)] * 3 + [(16, 6, 64, True)] * 4
 
 
 def stock():
-    """Of Keras's own layers: the same convolutions, without weight norm, and norms."""
+    """The networks in Keras's own layers: the same convolutions, without weight norm, and the same norms."""
     return Bare([_stock_network(*coupling) for coupling in COUPLINGS])
 
 
 def of_ours():
-    """Of our layers, so that nothing but the flow is missing."""
+    """The networks in our layers, so that only the flow is missing."""
     return Bare(
         [
             rnvp.networks.ResNet(2 * channels, filters, CONFIG_A["num_blocks"], 1 if is_checkerboard else None)
@@ -44,10 +44,10 @@ def _stock_network(side, channels, filters, is_checkerboard):
 
 
 class Networks(keras.Model):
-    """The networks one after the other, each on half of what the one before gave; x ↦ their mean squares, [batch].
+    """A chain of networks, each on half of the output before; x ↦ the sum of their mean squares, [batch].
 
     Args:
-      networks: list of Keras layers, one for each of `COUPLINGS`.
+      networks: list of Keras layers, one per entry of `COUPLINGS`.
     """
 
     def __init__(self, networks):
@@ -66,7 +66,7 @@ class Networks(keras.Model):
 
 
 class Bare:
-    """`Networks` as a contestant, under stock Keras and the optimizer of a flow.
+    """`Networks` as a contestant, trained by stock Keras with the optimizer of a flow.
 
     Args:
       networks: see `Networks`.
@@ -96,12 +96,12 @@ class Bare:
 
 
 class Convolutions:
-    """The convolutions of a training step alone: of every network forward, and the gradients of inputs and kernels.
+    """The convolutions of a training step alone: each network forward, and the gradients of inputs and kernels.
 
-    No norms, no activations, no flow, no optimizer: less than this no step with these convolutions takes.
+    It has no norms, activations, flow or optimizer, so no step with these convolutions can be faster.
 
     Args:
-      dtype: name of their type.
+      dtype: name of the convolutions' type.
     """
 
     def __init__(self, dtype):
@@ -111,7 +111,7 @@ class Convolutions:
         self._step = tf.function(self._gradients)
 
     def _shapes(self, side, channels, filters, is_checkerboard):
-        """Of the input, and of the kernels: the first, then a skip, then of each block two and a skip; the last."""
+        """The shape of the input, and of the kernels: the first, a skip; two and a skip per block; the last."""
         skip, block = (1, 1, filters, filters), (3, 3, filters, filters)
         kernels = [(3, 3, 2 * channels + is_checkerboard, filters), skip]
         kernels += [block, block, skip] * CONFIG_A["num_blocks"]
@@ -131,7 +131,7 @@ class Convolutions:
                     h = convolution(convolution(h, one), other)
                     outputs.append(convolution(h, skip))
                 outputs.append(convolution(outputs[-1], last))
-            # What the outputs' gradients are does not matter: the outputs themselves, which are there.
+            # The time does not depend on the values of the outputs' gradients, so the outputs serve as them.
             gradients.append(tape.gradient(outputs, [x, *kernels], outputs))
         return gradients
 

@@ -12,15 +12,15 @@ import tfp_realnvp as rnvp
 
 
 class Share:
-    """A worker of a cluster as a contestant, or one that trains alone: a flow on random images.
+    """A worker of a cluster, or a worker that trains alone, as a contestant: a flow on random images.
 
     Args:
       family: name of the flow's class.
-      config: its arguments.
-      batch_size: images of a step, of all workers together.
-      addresses: list of "host:port" of the workers; of one that trains alone, one.
-      index: which of them this is.
-      core: number of the one core that the process may run on.
+      config: arguments of the class.
+      batch_size: images per step, of all workers together.
+      addresses: list of the workers' "host:port"; one entry for a worker that trains alone.
+      index: the place of this worker in the list.
+      core: number of the only core that the process may use.
     """
 
     def __init__(self, family, config, batch_size, addresses, index, core):
@@ -37,7 +37,7 @@ class Share:
         self._batches = tf.data.Dataset.from_tensors(images).repeat()
 
     def seconds(self, steps):
-        """Seconds that so many steps take, after one that is not timed."""
+        """Seconds for this number of steps, after an untimed first step."""
         times = []
         note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: times.append(time.perf_counter()))
         self._model.fit(self._batches, steps_per_epoch=1 + steps, verbose=0, callbacks=[note])

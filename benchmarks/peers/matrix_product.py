@@ -1,4 +1,4 @@
-"""What the machine can do: products of square matrices, by TensorFlow."""
+"""The speed of the machine: products of square matrices, by TensorFlow."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ SIZE = 2048
 
 
 class MatrixProduct:
-    """A contestant whose two methods are a product in either precision."""
+    """A contestant with one method per precision, each a product of matrices."""
 
     def __init__(self):
         matrix = tf.random.stateless_normal([SIZE, SIZE], [0, 0])

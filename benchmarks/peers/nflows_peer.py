@@ -1,7 +1,7 @@
-"""Config A of nflows's parts: its couplings, residual networks, actnorms and multi-scale transform.
+"""Config A from parts of nflows: its couplings, residual networks, actnorms and multi-scale transform.
 
-Where ours has batch norm behind a coupling there is actnorm, as nflows has no batch norm of images, and where ours has
-checkerboards the masks are of channels, as its couplings have no others. The networks are without skips.
+nflows has no batch norm for images, so actnorms replace our batch norms after couplings. Its couplings have channel
+masks only, so these replace our checkerboards. The networks have no skips.
 """
 
 from nflows import distributions, flows, nn, transforms

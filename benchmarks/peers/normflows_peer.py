@@ -1,7 +1,7 @@
-"""Flows of normflows's parts: config A, and a small Glow for time to quality.
+"""Flows from parts of normflows: config A, and a small Glow for time to quality.
 
-Of config A the batch norms behind couplings are actnorms, and the masks are of channels throughout: the library's
-checkerboards fold an image to half of its width. The networks are without skips.
+In config A actnorms replace the batch norms after couplings. All masks are channel masks, since the library's
+checkerboards fold an image to half of its width. The networks have no skips.
 """
 
 import normflows as nf
@@ -22,7 +22,7 @@ def real_nvp(event_shape=CONFIG_A["event_shape"], **options):
 
 
 def glow(event_shape=CONFIG_A["event_shape"], num_scales=3, steps_per_scale=8, filters=128, **options):
-    """The library's Glow, its own blocks and base distribution."""
+    """The library's Glow, with its own blocks and base distribution."""
     height, width, channels = event_shape
     bases, flows = [], []
     for scale in reversed(range(num_scales)):
@@ -41,7 +41,7 @@ def _contestant(bases, flows, options):
 
 
 def _couplings(number, channels, filters):
-    """Latent → data, as the library writes flows."""
+    """Couplings in the library's direction, latent → data."""
     layers, larger = [], (channels + 1) // 2
     for i in range(number):
         kept, mode = [(larger, "channel"), (channels - larger, "channel_inv")][i % 2]

@@ -15,7 +15,7 @@ tfd = tfp.distributions
 
 
 def real_nvp(dtype, **options):
-    """Config A, its networks in this precision."""
+    """Config A with its networks in this precision."""
     return Ours(rnvp.RealNVP(**CONFIG_A, dtype=dtype, seed=0, **options))
 
 
@@ -25,8 +25,8 @@ def vector_real_nvp():
 
 
 def deep(copies, rematerialize):
-    """Config A's couplings, of one block, one after the other `copies` times, each copy with weights of its own."""
-    config = {**CONFIG_A, "num_blocks": 1}  # four times config A takes minutes to trace
+    """A chain of `copies` copies of config A's couplings, with one block, each copy with weights of its own."""
+    config = {**CONFIG_A, "num_blocks": 1}  # With four blocks, four copies would take minutes to trace.
     flows = [
         rnvp.RealNVP(**config, num_bins=None if copy else 256, rematerialize=rematerialize, seed=copy, dtype="float32")
         for copy in range(copies)
@@ -37,11 +37,11 @@ def deep(copies, rematerialize):
 
 
 class Ours:
-    """A `FlowModel` of ours as a contestant.
+    """A `FlowModel` as a contestant.
 
     Args:
       model: `FlowModel`.
-      kind: of its events, "images" or "vectors".
+      kind: "images" or "vectors", the kind of its events.
     """
 
     def __init__(self, model, kind="images"):
@@ -53,11 +53,11 @@ class Ours:
         }
 
     def fit_a_step(self):
-        """Keras's `fit` of one batch."""
+        """Keras's `fit` with one batch."""
         self.model.fit(self.events["train_step"], batch_size=TRAINING_BATCH[self.kind], verbose=0)
 
     def fit_first(self, number=None):
-        """Keras's `fit` of one batch of the first events, traced for any number of them."""
+        """Keras's `fit` with one batch of the first events, traced for any number of events."""
         batch = self.events["train_step"][:number]
         self.model.fit(tf.data.Dataset.from_tensor_slices(batch).batch(len(batch)), verbose=0)
 
@@ -85,17 +85,17 @@ class Ours:
 
 
 def of_config(config, dtype, event_shape):
-    """The flow, its networks of this dtype, and the optimizer of a module of train/configs, for another schedule."""
+    """The flow of a module of train/configs, with networks of this dtype, and its optimizer, for another schedule."""
     config = importlib.import_module(config).get_config()
     config.model.dtype = dtype
     return Trained(config, event_shape)
 
 
 class Precision:
-    """What the machine makes of bfloat16."""
+    """The machine's support of bfloat16."""
 
     def is_emulated(self):
-        """Whether a convolution and its gradients take longer than in float32."""
+        """Whether a convolution and its gradients are slower than in float32."""
         return precision.slowdown("bfloat16") > precision.EMULATED
 
 
@@ -103,8 +103,8 @@ class Trained:
     """A config's flow for time to quality.
 
     Args:
-      config: the config, of which architecture, model and optimizer count.
-      event_shape: of the images.
+      config: the config; only its architecture, model and optimizer count.
+      event_shape: the shape of the images.
     """
 
     def __init__(self, config, event_shape):
@@ -121,6 +121,6 @@ class Trained:
         self.model.train_on_batch(images)
 
     def bits_per_dim(self, images):
-        """Of uint8 images; it ends the training."""
-        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)  # the averages, if there are any
+        """The bits/dim of uint8 images; the call ends the training."""
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)  # It sets the averages, if any.
         return self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["bits_per_dim"]

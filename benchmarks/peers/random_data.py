@@ -1,4 +1,4 @@
-"""What the contestants are timed on: their time does not depend on the values."""
+"""Random data for all timings, since the times do not depend on the values."""
 
 import numpy as np
 

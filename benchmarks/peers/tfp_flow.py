@@ -1,4 +1,4 @@
-"""What the contestants of TFP's own bijectors share: the training step around a distribution."""
+"""The common part of the contestants in TFP's own bijectors: the training step around a distribution."""
 
 import tensorflow as tf
 import tf_keras
@@ -12,7 +12,7 @@ class TfpFlow:
 
     Args:
       distribution: over pixel values in [0, 256), or over vectors.
-      kind: of its events, "images" or "vectors".
+      kind: "images" or "vectors", the kind of its events.
     """
 
     def __init__(self, distribution, kind):

@@ -1,7 +1,7 @@
-"""TFP's Glow, `tfb.Glow` with its default networks, its size such that a training step has config A's FLOPs.
+"""TFP's Glow: `tfb.Glow` with its default networks, at a size where a training step has config A's FLOPs.
 
-TFP evaluates each network twice for a log-probability, once for the value and once for the log-det, and both are
-counted: a model of networks that ran once would be half as large.
+For a log-probability TFP runs each network twice, once for the value and once for the log-det. Both runs count: if each
+network ran once, the model could be twice the size.
 """
 
 import functools
@@ -19,7 +19,7 @@ NUM_BLOCKS, STEPS_PER_BLOCK, NUM_HIDDEN = 2, 6, 377
 
 
 def glow():
-    """Glow behind the logit of the other contestants."""
+    """Glow after the same logit as in the other contestants."""
     shape = CONFIG_A["event_shape"]
     bijector = tfb.Glow(
         shape,

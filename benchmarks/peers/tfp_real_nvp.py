@@ -1,4 +1,4 @@
-"""TFP's Real NVP, `tfb.RealNVP`, which is for vectors: as many couplings and the same MLPs as our flow over vectors."""
+"""TFP's Real NVP, `tfb.RealNVP`, for vectors: the same number of couplings and the same MLPs as in our flow."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -12,13 +12,13 @@ tfd = tfp.distributions
 
 
 def vector_real_nvp():
-    """Couplings that keep the first half of the entries, reversed in between."""
+    """Couplings that keep the first half of the entries, with a reversal between them."""
     (size,) = VECTORS["event_shape"]
     bijectors = []
     for _ in range(VECTORS["num_couplings"]):
         network = _network(size // 2, size)
         coupling = tfb.RealNVP(num_masked=size // 2, shift_and_log_scale_fn=_shift_and_log_scale(network))
-        coupling.network = network  # by which the distribution finds its variables
+        coupling.network = network  # So the distribution finds the variables.
         bijectors += [coupling, tfb.Permute(list(reversed(range(size))))]
     base = tfd.Sample(tfd.Normal(0.0, 1.0), size)
     return TfpFlow(tfd.TransformedDistribution(base, tfb.Chain(bijectors[:-1])), "vectors")

@@ -1,4 +1,4 @@
-"""What the contestants in PyTorch share: dequantization and the training step around another library's flow."""
+"""The common part of the contestants in PyTorch: dequantization and the training step around a library's flow."""
 
 import math
 
@@ -9,14 +9,14 @@ from benchmarks.peers import BATCH, TRAINING_BATCH, random_data
 
 
 class TorchFlow:
-    """A flow over images in [0, 1], channels first, as a contestant that sees pixel levels.
+    """A flow over images in [0, 1], channels first, as a contestant with pixel levels as its data.
 
     Args:
       flow: `torch.nn.Module`.
-      log_prob: function, images in [0, 1] ↦ their log-densities.
-      draw: function, a number ↦ so many images in [0, 1].
+      log_prob: function: images in [0, 1] ↦ their log-densities.
+      draw: function: a number ↦ this number of images in [0, 1].
       autocast: whether convolutions run in bfloat16.
-      batch_size, learning_rate, beta_2, clip_norm: of the training.
+      batch_size, learning_rate, beta_2, clip_norm: settings of the training.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class TorchFlow:
         self.optimizer.step()
 
     def bits_per_dim(self, images):
-        """Of uint8 images."""
+        """The bits/dim of uint8 images."""
         self.flow.eval()
         with torch.no_grad():
             nats = [self._log_likelihood(images[i : i + 200]) for i in range(0, len(images), 200)]
         return float(-torch.cat(nats).mean() / (math.prod(images.shape[1:]) * math.log(2)))
 
     def _log_likelihood(self, images):
-        """In nats, of uint8 images with uniform noise."""
+        """The log-likelihood in nats of uint8 images with uniform noise."""
         x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
         with self._autocast:
             log_density = self._log_prob((x + torch.rand_like(x)) / 256)

@@ -1,4 +1,4 @@
-"""The flows of the papers, each in a file that reads like the paper's figure; where bijectors meet networks."""
+"""The flows of the papers, each in a file that reads like the paper's figure. Here bijectors meet networks."""
 
 from tfp_realnvp.architectures.architecture import Architecture
 from tfp_realnvp.architectures.glow import Glow

@@ -1,4 +1,4 @@
-"""`Architecture`: the base class of all families, a flow that its constructor's arguments determine."""
+"""`Architecture`: the base class of all families of flows."""
 
 import types
 from collections.abc import Sequence
@@ -23,34 +23,51 @@ tfd = tfp.distributions
 
 
 class Architecture(FlowModel):
-    """A `FlowModel` whose distribution follows from its constructor's arguments.
+    """A `FlowModel` that builds its distribution from the arguments of its constructor.
 
-    A subclass defines an `__init__` with all arguments by name, which ends in `super().__init__(locals())`, and
-    `flow(layers)`; a family of flows needs nothing else. Its arguments are `self.options`. It must have the arguments
-    `event_shape`, `seed`, `dtype` and `name`. These mean the same in every family:
+    A family of flows is a subclass with two methods: `flow(layers)`, and an `__init__` that lists all arguments by name
+    and ends in `super().__init__(locals())`. The arguments become `self.options`. The names `event_shape`, `seed`,
+    `dtype` and `name` are required. These arguments mean the same in every family:
 
     Args:
       event_shape: (height, width, channels) or (size,).
       num_bins: number of pixel levels, or None for continuous data; "auto": 256 for images, None for vectors.
-      alpha: see `bijectors.Logit`, which is in front of the flow where there are pixel levels. None: x / num_bins − ½
-        instead of a logit.
-      dequantization, num_classes, context_size: see `FlowModel`. The class or context is seen by every conditioner.
-      rematerialize: True to keep only the inputs of the couplings' networks for the backward pass, which runs the
-        networks again: a fraction of the memory for about 4/3 of the time, see `networks.Rematerialized`.
-      seed: int, the seed of initialization and dequantization noise; None draws one.
+      alpha: see `bijectors.Logit`, the first layer of a flow over pixel levels. None for x / num_bins − ½ instead of a
+        logit.
+      dequantization, num_classes, context_size: see `FlowModel`. Every conditioner sees the class or context.
+      rematerialize: True to store only the inputs of the couplings' networks for the backward pass and run the networks
+        again: a fraction of the memory for about 4/3 of the time, see `networks.Rematerialized`.
+      seed: int, the seed of the initialization and the dequantization noise; None draws one.
       dtype: Keras dtype policy of the networks. The flow has the dtype of their weights: under "mixed_bfloat16" the
-        networks compute in bfloat16 and the flow in float32. Such networks are fast to train. Their inputs differ in
-        the last bits between the two directions, and bfloat16 rounds them apart. So `decode` inverts `encode` exactly
-        only in float32: `with_dtype("float32")` is the same flow with exact networks.
+        networks compute in bfloat16 and the flow in float32. Such networks train fast. The two directions of the flow
+        give them inputs that differ in the last bits, and bfloat16 amplifies the difference. So `decode` inverts
+        `encode` exactly only in float32: `with_dtype("float32")` is the same flow with exact networks.
       name: as for `keras.Model`.
 
     Attributes:
-      latent: the distribution of each entry of the latents.
+      latent: the class of the distribution of each entry of the latents.
+
+    Example:
+
+    ```python
+    @rnvp.register
+    class Shifts(rnvp.Architecture):
+        def __init__(self, event_shape, units=32, seed=None, dtype=None, name="shifts"):
+            super().__init__(locals())
+
+        def flow(self, layers):
+            make = functools.partial(rnvp.networks.MLP, 1, (self.options.units,))
+            split = rnvp.bijectors.masks.Split([1, 0])
+            conditioner = layers.conditioner("coupling", make, (1,))
+            return [rnvp.bijectors.Coupling(split, conditioner, rnvp.bijectors.additive)]
+
+    Shifts((2,)).log_likelihood(points)
+    ```
     """
 
     latent = tfd.Normal
 
-    # The values of the arguments that a family does not have.
+    # The values of arguments that a family lacks.
     defaults: dict[str, Any] = dict(
         num_bins=None,
         alpha=None,
@@ -89,25 +106,28 @@ class Architecture(FlowModel):
             dequantization=options.dequantization,
             num_classes=options.num_classes,
             context_size=options.context_size,
-            networks=store.layers,  # The flow of a context makes them later.
+            networks=store.layers,  # A view: a conditional flow makes its layers later.
             dtype=policy,
             name=name,
         )
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
-        """The layers of the flow as the papers write them, data → latent, without the logit.
+        """The layers of the flow in the papers' direction, data → latent, without the logit.
 
         Args:
-          layers: `LayerStore`, which makes and remembers the networks.
+          layers: `LayerStore`, to make each network once.
         """
         raise NotImplementedError(f"{type(self).__name__} must define flow(layers)")
 
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
-        """The places where the latents of a scale leave: `(squeeze, num_kept)`, see `FactorOut`, the finest first."""
+        """The `(squeeze, num_kept)` at each place where latents leave, the finest first; see `FactorOut`."""
         return []
 
     def with_dtype(self, dtype: Any) -> "Architecture":
-        """A copy of the flow and its optimizer whose networks have another dtype policy, such as "float32"."""
+        """A copy of the flow and its optimizer with another dtype policy of the networks.
+
+        Example: `model.with_dtype("float32").encode(images)`
+        """
         config = {**self.get_config(), "dtype": dtype}
         if isinstance(config.get("dequantization"), dict):
             config["dequantization"]["config"]["dtype"] = dtype
@@ -147,18 +167,24 @@ class Architecture(FlowModel):
 
 
 def sequential(layers: Sequence[tfb.Bijector]) -> tfb.Chain:
-    """`layers` one after the other as the papers write them, data → latent (`tfb.Chain` counts from the end)."""
-    # TFP would join all their names, and begin the name of every operation in the graph with the result.
+    """The chain of `layers` in the papers' order, data → latent (`tfb.Chain` starts with its last bijector).
+
+    Example: `sequential([Squeeze(), coupling])` squeezes first.
+    """
+    # By default TFP would join all names, and put the result in front of the name of every operation.
     return tfb.Chain(list(reversed(layers)), name="chain")
 
 
 def inside(squeeze: tfb.Bijector, layers: Sequence[tfb.Bijector]) -> list[tfb.Bijector]:
-    """`layers` between a squeeze and its inverse."""
+    """The `layers` between a squeeze and its inverse.
+
+    Example: `inside(Squeeze(), [coupling])`
+    """
     return [squeeze, *layers, tfb.Invert(squeeze)]
 
 
 def _from_pixels(num_bins: int, alpha: float | None, dtype: str) -> list[tfb.Bijector]:
-    """The layers in front of a flow of pixel values in [0, num_bins): a logit, or x / num_bins − ½."""
+    """The first layers of a flow over pixel values in [0, num_bins): a logit, or x / num_bins − ½."""
     if alpha is not None:
         return [Logit(num_bins, alpha)]
     return [tfb.Scale(tf.constant(1 / num_bins, dtype)), tfb.Shift(tf.constant(-0.5, dtype))]
@@ -172,12 +198,23 @@ def _checked_event_shape(event_shape: Any) -> tuple[int, ...]:
 
 
 def check_counts(options: types.SimpleNamespace, *names: str) -> None:
-    """Raises a ValueError where one of these options is not a positive int."""
+    """Raises a ValueError if one of these options is not a positive int.
+
+    Example: `check_counts(self.options, "filters", "num_blocks")`
+    """
     check_positive(**{name: getattr(options, name) for name in names})
 
 
 def check_divisible(event_shape: tuple, divisor: int, because: str) -> None:
-    """Raises a ValueError where an image's sides are not divisible by `divisor`, which the error calls `because`."""
+    """Raises a ValueError if the sides of an image are not divisible by `divisor`.
+
+    Args:
+      event_shape: (height, width, channels); vectors always pass.
+      divisor: int.
+      because: the formula of the divisor, for the message.
+
+    Example: `check_divisible((28, 28, 1), 2**num_scales, "2^num_scales")`
+    """
     if len(event_shape) == 3 and (event_shape[0] % divisor or event_shape[1] % divisor):
         raise ValueError(
             f"event_shape must have a height and width divisible by {because} = {divisor}; got {event_shape}"

@@ -1,7 +1,7 @@
 """Glow (Kingma and Dhariwal, arXiv 1807.03039): actnorm, invertible 1×1 convolution, coupling."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -27,30 +27,31 @@ class Glow(Architecture):
 
     ```none
     squeeze
-    steps_per_scale times:  actnorm, invertible 1×1 convolution, coupling of half the channels
-    but at the last scale:  half of the channels leave, normalized by a mean and a scale that a convolution of the other
-                            half predicts; the next scale for the rest
-    at the last scale:      a mean and a scale a channel, learned
-    given a class or a context, at every scale before anything leaves: a mean and a scale of each entry
+    steps_per_scale times:      actnorm, invertible 1×1 convolution, coupling of half the channels
+    with a class or a context:  normalize each entry by a mean and a scale, predicted from the class or context
+    before the last scale:      half of the channels leave, normalized by a mean and a scale that a convolution
+                                predicts from the other half; the next scale transforms the other half
+    at the last scale:          without a class or a context, normalize each channel by a learned mean and scale
     ```
 
-    A learned prior, N(μ, σ²) with μ and σ from what stays or from the class, is an affine map to a standard normal
-    one; written so, the latents are standard normal throughout and have the shape of the image. The actnorms take
-    their first values from the first batch that the model is fitted to, see `FlowModel.initialize`.
+    A learned prior N(μ, σ²) is an affine map to N(0, 1), with μ and σ predicted from the remaining channels or the
+    class. So all latents are standard normal and have the shape of the image. The actnorms take their initial values
+    from the first batch of `fit`, see `FlowModel.initialize`.
 
     Args:
       event_shape: (height, width, channels).
-      num_scales: number of scales L; the paper: CIFAR-10 and ImageNet 32×32 3, 64×64 4.
-      steps_per_scale: steps of flow a scale K; the paper: 32 or 48.
-      filters: width of the couplings' networks; the paper: 512.
+      num_scales: number of scales L; in the paper 3 for CIFAR-10 and ImageNet 32×32, 4 for ImageNet 64×64.
+      steps_per_scale: number of steps of flow per scale, K; in the paper 32 or 48.
+      filters: width of the couplings' networks; in the paper 512.
       use_affine: False for additive couplings.
-      bound: of the couplings' log-scales: "sigmoid", log σ(s + 2) as in the authors' code, or "tanh",
-        e^f · tanh(s / e^f) with a learned f a channel, which begins at scale 1 and lets it grow.
-      factorized: whether the 1×1 convolutions are parametrized by their PLU factors, section 3.2, or directly.
+      bound: the bound of the couplings' log-scales. "sigmoid": log σ(s + 2), as in the authors' code. "tanh":
+        e^f · tanh(s / e^f) with a learned f per channel; the scales start at 1 and their bound can grow.
+      factorized: True to parametrize the 1×1 convolutions by their PLU factors (section 3.2), False for free matrices.
       num_bins, dequantization, context_size, rematerialize, seed, dtype, name: see `Architecture`.
-      num_classes: number of classes of a class-conditional flow. Beside the last scale's prior, as in the paper, every
-        network sees the class, and each scale is normalized by it, as the conditional actnorm of arXiv 1905.13288 does.
-      alpha: see `Architecture`; None, x / num_bins − ½ without a logit, is that of the authors' code.
+      num_classes: number of classes of a class-conditional flow. In the paper only the prior of the last scale depends
+        on the class. Here every network sees it, and the prior of each scale depends on it, like the conditional
+        actnorm of arXiv 1905.13288.
+      alpha: see `Architecture`. None, x / num_bins − ½ without a logit, as in the authors' code.
 
     Raises:
       ValueError: for sizes below 1, another `bound`, or a height or width not divisible by 2^num_scales.
@@ -70,23 +71,23 @@ class Glow(Architecture):
 
     def __init__(
         self,
-        event_shape,
-        num_scales=3,
-        steps_per_scale=32,
-        filters=512,
-        use_affine=True,
-        bound="sigmoid",
-        factorized=True,
-        num_bins="auto",
-        alpha=None,
-        dequantization="uniform",
-        num_classes=None,
-        context_size=None,
-        rematerialize=False,
-        seed=None,
-        dtype=None,
-        name="glow",
-    ):
+        event_shape: Sequence[int],
+        num_scales: int = 3,
+        steps_per_scale: int = 32,
+        filters: int = 512,
+        use_affine: bool = True,
+        bound: str = "sigmoid",
+        factorized: bool = True,
+        num_bins: int | str | None = "auto",
+        alpha: float | None = None,
+        dequantization: Any = "uniform",
+        num_classes: int | None = None,
+        context_size: int | None = None,
+        rematerialize: bool = False,
+        seed: int | None = None,
+        dtype: Any = None,
+        name: str = "glow",
+    ) -> None:
         super().__init__(locals())
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -116,10 +117,10 @@ def multi_scale(
     layers: LayerStore,
     scale: int = 0,
 ) -> list[tfb.Bijector]:
-    """The recursion over the scales: squeeze, steps, half of the channels leave, the next scale for the others.
+    """The recursion over the scales: squeeze, steps; half of the channels leave, and the others enter the next scale.
 
     Args:
-      shape: (height, width, channels) of what enters this scale.
+      shape: (height, width, channels) of the input of this scale.
       num_scales: number of scales from this one on.
       steps_per_scale: int.
       step: function of a name, the shape of its input, a seed and a scale that returns the bijectors of a step, such as
@@ -130,6 +131,10 @@ def multi_scale(
 
     Returns:
       The bijectors, data → latent.
+
+    Example: `multi_scale((32, 32, 3), 3, 32, functools.partial(glow_step, layers=layers, filters=512), 0, layers)`
+
+    References: arXiv 1807.03039, figure 2b.
     """
     height, width, channels = shape[0] // 2, shape[1] // 2, 4 * shape[2]
     squeezed, half = (height, width, channels), (height, width, channels // 2)
@@ -158,19 +163,24 @@ def glow_step(
     factorized: bool = True,
     scale: int = 0,
 ) -> list[tfb.Bijector]:
-    """A step of flow, figure 2a.
+    """A step of flow: actnorm, invertible 1×1 convolution, coupling.
 
     Args:
-      name: the beginning of the names of its networks.
+      name: prefix of the names of its networks.
       shape: (height, width, channels) of its input.
       seed: int or None.
       layers: `LayerStore`.
       filters: width of the coupling's network.
       bound: class of the bound of the coupling's log-scales; None for an additive coupling.
       factorized: see `Glow`.
+      scale: int, the number of its scale.
 
     Returns:
       The bijectors, data → latent.
+
+    Example: `glow_step("step_0", (16, 16, 12), seed=0, layers=layers, filters=512)`
+
+    References: arXiv 1807.03039, figure 2a, table 1.
     """
     *size, channels = shape
     matrix_seed, network_seed = spawn_seeds(seed, 2)

@@ -15,16 +15,16 @@ from tfp_realnvp.networks import Constant, ContextMaps, Rematerialized, WithCont
 class LayerStore:
     """The networks of a flow by scale and name, each made when it is first asked for.
 
-    A conditional flow is built anew for each context, always from the same networks.
+    A conditional flow is rebuilt for each context, always from the same networks.
 
     Args:
       policy: the Keras dtype policy of the networks.
-      seed: int, of the weights that the contexts add.
-      context_size: number of channels that the conditioners have for the context, 0 without one.
-      rematerialize: whether the backward pass computes the conditioners' activations again.
+      seed: int, the seed of the weights for the contexts.
+      context_size: number of the conditioners' input channels for the context, 0 without a context.
+      rematerialize: whether the backward pass recomputes the conditioners' activations.
 
     Attributes:
-      context_size: the argument.
+      context_size: see the argument.
       context: the tensor [..., context_size] that the conditioners see, or None.
 
     Example: `layers.layer("step_3_act_norm", ChannelAffine, (32, 32, 12), scale=1)`
@@ -37,7 +37,7 @@ class LayerStore:
 
     @property
     def layers(self) -> Iterable[keras.layers.Layer]:
-        """All layers, in the order they were made in."""
+        """All layers, in the order of their construction."""
         return self._layers.values()
 
     def by_scale(self, layers: Iterable[keras.layers.Layer]) -> list[list[keras.layers.Layer]]:
@@ -70,7 +70,7 @@ class LayerStore:
         return self._layers[scale, name]
 
     def conditioner(self, name: str, make: Callable[..., keras.layers.Layer], shape: tuple, scale: int = 0) -> Any:
-        """As `layer`, for a network that sees the context as well; images see it as maps, `networks.ContextMaps`."""
+        """As `layer`, for a network that also sees the context; for images as maps, see `networks.ContextMaps`."""
         if self.context_size and len(shape) == 3:
             make = functools.partial(self._with_maps, make)
         network = self.layer(name, make, (*shape[:-1], shape[-1] + self.context_size), scale)
@@ -80,8 +80,8 @@ class LayerStore:
     def prior(self, name: str, shape: tuple, scale: int = 0) -> Any:
         """The conditioner of a coupling that changes everything, with parameters of this shape per event.
 
-        Without a context the parameters are learned for each channel, and fit images of any size. Given a context they
-        are learned for each entry, since the place of a class's strokes tells more than their number.
+        Without a context each channel has learned parameters, which fit images of any size. With a context each entry
+        has its own, since the places of a class's strokes tell more than their number.
         """
         if not self.context_size:
             return self.layer(name, functools.partial(Constant, shape[-1]), (*shape[:-1], 0), scale)

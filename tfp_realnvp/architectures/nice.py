@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +18,8 @@ from tfp_realnvp.networks import MLP
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-DIAGONAL_RATE = 10.0  # Adam moves a weight by its learning rate a step, and the log-scales have nats to go
+# Adam moves a weight by about its learning rate per step, and the log-scales have to move by several nats.
+DIAGONAL_RATE = 10.0
 
 
 def _diagonal(params: tf.Tensor) -> tfb.Bijector:
@@ -26,20 +28,21 @@ def _diagonal(params: tf.Tensor) -> tfb.Bijector:
 
 @register
 class NICE(Architecture):
-    """Additive couplings of the odd and the even entries in turn, then y = x · exp(s) with a learned s an entry.
-
-    Images are flattened. The latents are logistic, and have the shape of the event.
+    """Additive couplings that change the odd and even entries in turn, and a learned diagonal scaling.
 
     ```none
-    h₁: odd entries change, h₂: even, h₃: odd, h₄: even, …,    z = exp(s) ⊙ h    (sections 3.2, 3.3 and 5.1)
+    h₁: odd entries change, h₂: even, h₃: odd, h₄: even, …,    z = exp(s) ⊙ h
     ```
+
+    Images are flattened. The latents are logistic and have the shape of the event.
 
     Args:
       event_shape: (size,) or (height, width, channels).
-      num_couplings: number of couplings; the paper: 4.
-      hidden_units: rectified units of each hidden layer; the paper: 5 × 1000 (MNIST, TFD), 4 × 2000 (SVHN, CIFAR-10).
-      alpha: see `Architecture`; the paper has no logit, `None`. It writes x in [0, 1], of which ours, x / num_bins − ½,
-        is a shift.
+      num_couplings: number of couplings; in the paper 4.
+      hidden_units: number of rectified units of each hidden layer; in the paper 5 × 1000 (MNIST, TFD) or 4 × 2000
+        (SVHN, CIFAR-10).
+      alpha: see `Architecture`. None, without a logit, as in the paper: its x in [0, 1] is ours, x / num_bins − ½,
+        shifted by ½.
       num_bins, dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`.
 
     Raises:
@@ -47,26 +50,26 @@ class NICE(Architecture):
 
     Example: `rnvp.NICE((28, 28, 1))` is the paper's MNIST model.
 
-    References: arXiv 1410.8516, sections 3 and 5.1. Its log-likelihood is that of x / 256; ours, of x, is lower by
-    D log 256 nats, see `nats_of_unit_pixels`.
+    References: arXiv 1410.8516, sections 3.2, 3.3 and 5.1. The paper reports log-likelihoods of x / 256. Ours, of x,
+    are lower by D log 256 nats; `nats_of_unit_pixels` converts them.
     """
 
     latent = tfd.Logistic
 
     def __init__(
         self,
-        event_shape,
-        num_couplings=4,
-        hidden_units=(1000, 1000, 1000, 1000, 1000),
-        num_bins="auto",
-        alpha=None,
-        dequantization="uniform",
-        num_classes=None,
-        context_size=None,
-        seed=None,
-        dtype=None,
-        name="nice",
-    ):
+        event_shape: Sequence[int],
+        num_couplings: int = 4,
+        hidden_units: Sequence[int] = (1000, 1000, 1000, 1000, 1000),
+        num_bins: int | str | None = "auto",
+        alpha: float | None = None,
+        dequantization: Any = "uniform",
+        num_classes: int | None = None,
+        context_size: int | None = None,
+        seed: int | None = None,
+        dtype: Any = None,
+        name: str = "nice",
+    ) -> None:
         super().__init__(locals())
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -92,5 +95,8 @@ class NICE(Architecture):
         return False
 
     def nats_of_unit_pixels(self, nats: Any) -> Any:
-        """Log-likelihoods of x / num_bins, in which the paper reports them, from those of x: + D log num_bins."""
+        """Converts log-likelihoods of x to the paper's, of x / num_bins: adds D log num_bins.
+
+        Example: `model.nats_of_unit_pixels(model.predict(images)).mean()`
+        """
         return nats + math.prod(self.event_shape) * math.log(self.num_bins or 1)

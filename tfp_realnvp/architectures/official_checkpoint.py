@@ -1,7 +1,9 @@
-"""Checkpoints of the authors' TensorFlow 1 script: what their variables tell of the model, and their values."""
+"""Checkpoints of the authors' TensorFlow 1 script: the model's arguments from their variables, and their values."""
 
 import dataclasses
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -10,7 +12,10 @@ import tensorflow as tf
 from tfp_realnvp.networks import Moments, TanhScale
 from tfp_realnvp.networks.moments import moments_of
 
-# The slots of the script's optimizers and its counters of steps: no part of the function.
+if TYPE_CHECKING:
+    from tfp_realnvp.architectures.real_nvp import RealNVP
+
+# The slots of the script's optimizers and its step counters: no part of the flow.
 _UNUSED = re.compile(r"(.*/)?(Adam(_1)?|RMSProp(_1)?|Momentum|beta[12]_power|global_step|step)")
 _OFFICIAL_NAMES = {
     "v": "weights",
@@ -22,22 +27,23 @@ _OFFICIAL_NAMES = {
 }
 
 
-def options(prefix):
-    """What the variables of a checkpoint tell: arguments of `RealNVP`, and the images' number of `channels`.
+def options(prefix: Any) -> dict[str, Any]:
+    """Reads the arguments of `RealNVP` from the variables of a checkpoint.
 
     Args:
       prefix: path of the checkpoint, without .index or .data-…
 
     Returns:
-      Dictionary.
+      Dictionary of the arguments, and of `channels`, the images' number of channels.
 
     Raises:
-      ValueError: where there is no checkpoint, or none of the authors' script.
+      ValueError: for a missing checkpoint, or a checkpoint of another program.
 
     Example: `options("logs/model.ckpt-100000")["num_scales"]`
     """
     _, shapes = _open(prefix)
-    kernels, parts = {}, set()  # of the first convolutions of checkerboard couplings, by scale
+    parts: set[str] = set()
+    kernels: dict[int, list[int]] = {}  # The shape of a checkerboard coupling's first convolution, by scale.
     for name, shape in shapes.items():
         match = re.fullmatch(r"model/scale_(\d+)/coupling_(\d+)/(.+)", name)
         if match:
@@ -49,11 +55,11 @@ def options(prefix):
             f"prefix must be a checkpoint of the authors' script, with model/scale_0/coupling_0/resnet/h_in/weights; "
             f"{prefix} holds {_listed(shapes)}"
         )
-    channels, width = kernels[0][2] // 2, kernels[0][3]  # it sees x, -x and the mask
+    channels, width = kernels[0][2] // 2, kernels[0][3]  # The input is x, −x and the mask.
     recursion_type = 2
     if 1 in kernels:
         kept, next_width = kernels[1][2] // 2 / channels, kernels[1][3]
-        recursion_type = {4: 1, 2: 2}.get(kept) or (3 if next_width == 2 * width else 4)
+        recursion_type = {4.0: 1, 2.0: 2}.get(kept) or (3 if next_width == 2 * width else 4)
     return dict(
         channels=channels,
         num_scales=max(kernels) + 1,
@@ -67,12 +73,18 @@ def options(prefix):
     )
 
 
-def load_weights(model, prefix):
-    """Gives a `RealNVP` the weights of a checkpoint.
+def load_weights(model: "RealNVP", prefix: Any) -> None:
+    """Loads the weights of a checkpoint into a `RealNVP`.
+
+    Args:
+      model: `RealNVP`.
+      prefix: path of the checkpoint, without .index or .data-…
 
     Raises:
-      ValueError: where there is no checkpoint, or variables are missing, unknown or of another shape than the model's:
-        they are listed, and the model is left as it was.
+      ValueError: for a missing checkpoint, or for variables that are missing, unknown or of another shape. The message
+        lists them, and the model does not change.
+
+    Example: `load_weights(rnvp.RealNVP((32, 32, 3), filters=64, num_blocks=8), "logs/model.ckpt-100000")`
     """
     reader, shapes = _open(prefix)
     weights = _weights(model)
@@ -98,8 +110,8 @@ def load_weights(model, prefix):
             moments.filled.assign(1.0)
 
 
-def _open(prefix):
-    """A reader, and the shape of every variable that is part of the function."""
+def _open(prefix: Any) -> tuple[Any, dict[str, list[int]]]:
+    """A reader of the checkpoint, and the shape of each variable of the flow."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, ValueError) as error:
@@ -112,38 +124,39 @@ def _open(prefix):
 
 @dataclasses.dataclass(frozen=True)
 class _Weight:
-    """What is one variable to the authors: a variable of the model's, or one of those that it is a stack of.
+    """One variable of the authors' model: a whole variable of ours, or an entry of a stacked one.
 
     Attributes:
       variable: the Keras variable.
-      index: tuple, () or where it is in the stack.
+      index: tuple: () for the whole variable, otherwise the place in the stack.
     """
 
     variable: keras.Variable
     index: tuple = ()
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return tuple(self.variable.shape)[len(self.index) :]
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         return np.array(self.variable)[self.index]
 
-    def assign(self, value):
+    def assign(self, value: np.ndarray) -> None:
         values = np.array(self.variable)
         values[self.index] = value
         self.variable.assign(values)
 
 
-def _weights(model):
-    """The authors' name of each of the model's weights → the `_Weight`."""
+def _weights(model: "RealNVP") -> dict[str, _Weight]:
+    """The model's weights by the authors' names."""
     weights = {}
     by_scale = model.networks_by_scale()
     for scale, networks in enumerate(by_scale):
-        # The numbers of the couplings in the authors' code: only the last scale has a fourth checkerboard coupling.
+        # The couplings' numbers in the authors' code. Only the last scale has a fourth checkerboard coupling.
         numbers = (0, 1, 2, 3) if scale == len(by_scale) - 1 else (0, 1, 2, 4, 5, 6)
         conditioners = [network for network in networks if not isinstance(network, Moments)]
-        moments = [network for network in networks if isinstance(network, Moments)] or [None] * len(conditioners)
+        moments: list[Any] = [network for network in networks if isinstance(network, Moments)]
+        moments = moments or [None] * len(conditioners)
         for number, conditioner, norm in zip(numbers, conditioners, moments, strict=True):
             for name, weight in _weights_of_coupling(conditioner, norm).items():
                 weights[f"model/scale_{scale}/coupling_{number}/{name}"] = weight
@@ -151,7 +164,7 @@ def _weights(model):
 
 
 def _weights_of_coupling(conditioner: keras.layers.Layer, moments: Moments | None) -> dict[str, _Weight]:
-    """The authors' name within a coupling of each of its weights → the `_Weight`."""
+    """The weights of a coupling by the authors' names within the coupling."""
     weights = {}
     for part, (layer, index) in {**_parts(conditioner), **({"bn_out": (moments, ())} if moments else {})}.items():
         for variable in layer.weights:
@@ -165,9 +178,10 @@ def _weights_of_coupling(conditioner: keras.layers.Layer, moments: Moments | Non
     return weights
 
 
-def _parts(conditioner):
-    """The authors' name of each layer of a conditioner → the layer, and the index in it if it is a stack."""
+def _parts(conditioner: keras.layers.Layer) -> dict[str, tuple[keras.layers.Layer, tuple[int, ...]]]:
+    """The layers of a conditioner by the authors' names, each with its index in a stack, () without a stack."""
     resnet = conditioner.network if isinstance(conditioner, TanhScale) else conditioner
+    parts: dict[str, tuple[Any, tuple[int, ...]]]
     parts = {"bn_in": (resnet.norm_in, ()), "resnet/h_in": (resnet.conv_in, ())}
     for i in range(resnet.num_blocks + 1 if resnet.skip else 0):
         parts[f"resnet/skip_{i - 1}" if i else "resnet/skip_in"] = resnet.skips, (i,)
@@ -181,6 +195,6 @@ def _parts(conditioner):
     return {**parts, "resnet/bn_pre_out": (resnet.norm_out, ()), "resnet/out": (resnet.conv_out, ())}
 
 
-def _listed(names):
+def _listed(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "no variables"

@@ -2,7 +2,7 @@
 
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -35,44 +35,43 @@ class RealNVP(Architecture):
     At each scale, data → latent, for images:
 
     ```none
-    checkerboard couplings with masks 1, 0, 1
-    but at the last scale:  squeeze, channel couplings keeping the first, the second, the first half, un-squeeze;
-                            squeeze by diagonals, factor half out, the next scale for the rest, un-squeeze
-    at the last scale:      a fourth checkerboard coupling, mask 0
+    three checkerboard couplings with masks 1, 0, 1
+    before the last scale:  squeeze; three channel couplings that keep the first, second and first half; un-squeeze;
+                            squeeze by diagonals; half of the channels leave; the next scale; un-squeeze
+    at the last scale:      a fourth checkerboard coupling with mask 0
     ```
 
-    Each coupling is followed by batch norm of what it changed. The width of the networks doubles from scale to scale,
-    and channel couplings have twice the width of checkerboard ones. The latents are standard normal and have the shape
-    of the image.
+    A batch norm of the changed entries follows each coupling. The width of the networks doubles from scale to scale,
+    and channel couplings have twice the width of checkerboard couplings. The latents are standard normal and have the
+    shape of the image.
 
-    For vectors (`event_shape` of rank 1) a scale is four couplings whose masks alternate between even and odd entries,
-    conditioned by MLPs with `num_blocks` hidden layers of `filters` units, and nothing is factored out.
+    For vectors (`event_shape` of rank 1) a scale is four couplings. Their masks alternate between even and odd entries,
+    and their conditioners are MLPs with `num_blocks` hidden layers of `filters` units. All entries pass all scales.
 
     Args:
       event_shape: (height, width, channels) or (size,).
-      num_scales: number of scales; the paper: CIFAR-10 2, ImageNet 32×32 4, 64×64 5.
-      filters: width of the networks at the first scale; the paper: CIFAR-10 64, otherwise 32.
-      num_blocks: residual blocks a network; the paper: CIFAR-10 8, otherwise 2 or 4.
+      num_scales: number of scales; in the paper 2 for CIFAR-10, 4 for ImageNet 32×32, 5 for 64×64.
+      filters: width of the networks at the first scale; in the paper 64 for CIFAR-10, otherwise 32.
+      num_blocks: number of residual blocks per network; in the paper 8 for CIFAR-10, otherwise 2 or 4.
       num_bins: number of pixel levels, or None for continuous data; "auto": 256 for images, None for vectors.
       alpha: see `Logit`.
       l2: the penalty l2 · Σ g², in nats, on the magnitudes of the weight norm and the checkerboard couplings' scales.
-      recursion_type: what goes on to the next scale, numbered as in the code. 1: everything, nothing is factored out;
-        2: half of the squeezed channels, the paper's; 3: a quarter of them; 4: a quarter, and the width does not double
-        from scale to scale.
-      use_affine: False for additive couplings where the code's `use_aff=0` has them: the first two of each three; the
-        third, and the last scale's fourth, stay affine.
-      scale_first: True for the map that the paper writes, y = x · exp(s) + t, instead of the code's (x + t) · exp(s).
-      use_batch_norm: False for a flow without any batch norm; each affine coupling's log-scale then has a learned
+      recursion_type: the part of the squeezed channels that enters the next scale, numbered as in the code. 1: all
+        channels. 2: half, as in the paper. 3: a quarter. 4: a quarter, and the width does not double per scale.
+      use_affine: False for additive couplings where the code's `use_aff=0` has them: the first two of each three. The
+        third, and the fourth at the last scale, stay affine.
+      scale_first: True for the map of the paper, y = x · exp(s) + t, instead of the code's (x + t) · exp(s).
+      use_batch_norm: False for a flow without any batch norm. The log-scale of each affine coupling then has a learned
         offset (the code's `scale_shift`).
       running_average: ρ in [0, 1) for the paper's batch norm, equations 22 to 24: training normalizes by running
         averages (see `Moments`). None normalizes by the batch's moments, as the code does by default.
       skip: whether the residual networks have skips, see `ResNet`.
-      bottleneck: whether residual blocks are of three convolutions, see `ResidualBlocks`.
+      bottleneck: whether residual blocks have three convolutions, see `ResidualBlocks`.
       dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for an `event_shape` of rank other than 1 or 3, a height or width not divisible by
-        2^(num_scales − 1), sizes below 1, or options that the rank or one another exclude.
+        2^(num_scales − 1), sizes below 1, or options that exclude each other or do not fit the rank.
 
     Example:
 
@@ -89,28 +88,28 @@ class RealNVP(Architecture):
 
     def __init__(
         self,
-        event_shape,
-        num_scales=2,
-        filters=32,
-        num_blocks=4,
-        num_bins="auto",
-        alpha=0.05,
-        l2=5e-5,
-        recursion_type=2,
-        use_affine=True,
-        scale_first=False,
-        use_batch_norm=True,
-        running_average=None,
-        skip=True,
-        bottleneck=False,
-        dequantization="uniform",
-        num_classes=None,
-        context_size=None,
-        rematerialize=False,
-        seed=None,
-        dtype=None,
-        name="real_nvp",
-    ):
+        event_shape: Sequence[int],
+        num_scales: int = 2,
+        filters: int = 32,
+        num_blocks: int = 4,
+        num_bins: int | str | None = "auto",
+        alpha: float | None = 0.05,
+        l2: float = 5e-5,
+        recursion_type: int = 2,
+        use_affine: bool = True,
+        scale_first: bool = False,
+        use_batch_norm: bool = True,
+        running_average: float | None = None,
+        skip: bool = True,
+        bottleneck: bool = False,
+        dequantization: Any = "uniform",
+        num_classes: int | None = None,
+        context_size: int | None = None,
+        rematerialize: bool = False,
+        seed: int | None = None,
+        dtype: Any = None,
+        name: str = "real_nvp",
+    ) -> None:
         super().__init__(locals())
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -122,7 +121,8 @@ class RealNVP(Architecture):
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         if len(self.event_shape) == 1 or self.options.recursion_type == 1:
             return []
-        channels, leaving = self.event_shape[-1], []
+        channels = self.event_shape[-1]
+        leaving: list[tuple[tfb.Bijector, int | None]] = []
         for _ in range(self.options.num_scales - 1):
             channels = _num_kept(channels, self.options.recursion_type)
             leaving.append((Squeeze(diagonal_first=True), channels))
@@ -130,7 +130,7 @@ class RealNVP(Architecture):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RealNVP":
-        # Until format 2 each block of a residual network had weights of its own.
+        # Before format 2 each block of a residual network had weights of its own.
         return cls(**checked_config(config, oldest=2 if len(config["event_shape"]) == 3 else 1))
 
     @classmethod
@@ -139,12 +139,12 @@ class RealNVP(Architecture):
 
         Args:
           prefix: path of the checkpoint, without .index or .data-…
-          image_size: height and width of the images, which no variable tells. None for the size that the authors use
+          image_size: height and width of the images; the checkpoint does not store them. None for the authors' size
             with this number of scales: 32 for 2 and 4 scales, 64 for 5, otherwise 2^(num_scales + 1).
           **kwargs: arguments that the variables do not determine, such as `seed`, `dtype`, `l2`, `running_average`.
 
         Raises:
-          ValueError: where there is no such checkpoint, or its variables are not those of a Real NVP; they are listed.
+          ValueError: for a missing checkpoint, or variables that do not fit a Real NVP; the message lists them.
 
         Example: `model = rnvp.RealNVP.from_official_checkpoint("logs/model.ckpt-100000")`
         """
@@ -176,7 +176,7 @@ def _image_flow(
 
     coupling = functools.partial(_coupling, options=options, layers=layers, scale=scale)
 
-    # The numbers are those of the authors' code.
+    # The couplings have the numbers of the authors' code.
     def checkerboard(number: int, top_left: int, use_affine: bool = True) -> list[tfb.Bijector]:
         network = functools.partial(resnet, filters=filters, checkerboard=top_left, seed=next(seeds))
         return coupling(number, Checkerboard(top_left), shape, network, use_affine, initial=0.0, l2=options.l2)
@@ -199,14 +199,14 @@ def _image_flow(
 
 
 def _num_kept(channels: int, recursion_type: int) -> int:
-    """The number of channels, of the 4 · channels of a squeezed image, that go on to the next scale."""
+    """The number of channels that enter the next scale; a squeezed image has 4 · `channels`."""
     return {1: 4, 2: 2, 3: 1, 4: 1}[recursion_type] * channels
 
 
 def _vector_flow(
     shape: tuple[int], options: types.SimpleNamespace, seed: int | None, layers: LayerStore
 ) -> list[tfb.Bijector]:
-    """Couplings over vectors whose masks alternate between even and odd entries: the bijectors, data → latent."""
+    """Couplings with masks that keep the odd and even entries in turn: the bijectors, data → latent."""
     (size,) = shape
     bijectors = []
     for number, layer_seed in enumerate(spawn_seeds(seed, 4 * options.num_scales)):
@@ -231,9 +231,16 @@ def _coupling(
     initial: float = 1.0,
     l2: float = 0.0,
 ) -> list[tfb.Bijector]:
-    """A coupling whose kept and changed parts have this shape, and the batch norm of the changed part.
+    """A coupling and the batch norm of its changed part.
 
-    `network` makes the conditioner with a number of outputs; `initial` and `l2` are arguments of its `TanhScale`.
+    Args:
+      number: int, its number in the authors' code.
+      mask: `Mask`.
+      shape: the shape of the kept part and of the changed part.
+      network: function of a number of outputs that makes the conditioner.
+      use_affine: False for an additive coupling.
+      options, layers, scale: as for `_image_flow`.
+      initial, l2: arguments of the conditioner's `TanhScale`.
     """
 
     def bounded(name: str, dtype: Any) -> TanhScale:
@@ -264,7 +271,8 @@ def _check(options: types.SimpleNamespace) -> None:
             "running_average must be None, or in [0, 1) with use_batch_norm=True; got "
             f"{options.running_average!r} with use_batch_norm={options.use_batch_norm}"
         )
-    of_images = dict(recursion_type=2, skip=True, bottleneck=False)
-    changed = {name: getattr(options, name) for name in of_images if getattr(options, name) != of_images[name]}
+    image_defaults = dict(recursion_type=2, skip=True, bottleneck=False)
+    values = {name: getattr(options, name) for name in image_defaults}
+    changed = {name: value for name, value in values.items() if value != image_defaults[name]}
     if len(shape) == 1 and changed:
         raise ValueError(f"{', '.join(changed)} must be left at the default for vectors; got {changed}")

@@ -2,6 +2,8 @@
 
 import functools
 import types
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -20,33 +22,34 @@ tfd = tfp.distributions
 
 @register
 class SubpixelFlow(Architecture):
-    """Each pixel of a 2×2 block is a mixture of logistics given those before it, the first of them a coarser image.
+    """An image from coarse to fine: the coarser image predicts the pixels between its own, by mixtures of logistics.
 
     ```none
     p(image) = p(coarse) · p(bottom-right | coarse) · p(top-right | both) · p(bottom-left | all three)
-    coarse: the top-left pixels of all 2×2 blocks, an image of half the size, to which the same applies
+    coarse: the top-left pixels of all 2×2 blocks, an image of half the size
     ```
 
-    and so on over `num_scales` scales; what is left is a learned mixture. In the terms of Real NVP: squeeze, a
-    coupling that changes a quarter of the channels, which then leave; three times, until the coarser image is left.
-    Every pixel passes one coupling, but one whose network sees all of its neighbours and whose map takes any shape of
-    distribution. Of colours, each channel depends on the ones before it, linearly, with coefficients that the network
-    chooses.
+    The coarse image is modelled in the same way, over `num_scales` scales. The coarsest image is a learned mixture. In
+    the terms of Real NVP, a scale is a squeeze and three couplings. Each coupling changes a quarter of the channels,
+    and this quarter then leaves. Each pixel passes only one coupling, but its network sees all known neighbours, and
+    its map fits any shape of distribution. Each colour channel depends linearly on the channels before it, with
+    coefficients from the network.
 
-    Pixels at the same place of their blocks are independent given the ones before them, which those of images are not
-    quite. So the latents may pass a small Glow, which need not learn but what is left: with `refining_steps`.
+    At the same place of different blocks, pixels are independent given the pixels before them. In real images a weak
+    dependence remains. With `refining_steps` > 0 a small Glow over the latents models it.
 
-    A log-likelihood runs 3 · num_scales networks, and those of Glow's steps; so does a sample, one after the other. The
-    latents are standard logistic.
+    A log-likelihood runs 3 · num_scales networks and the networks of Glow's steps. So does a sample, one network after
+    the other. The latents are standard logistic.
 
     Args:
       event_shape: (height, width, channels).
       num_scales: number of scales.
       filters: width of the networks.
-      num_blocks: residual blocks a network.
-      num_components: logistics a mixture.
-      refining_scales, refining_steps, refining_filters: the number of scales of the Glow behind, of its steps a scale
-        (0: there is none), and the width of its networks; see `Glow`.
+      num_blocks: number of residual blocks per network.
+      num_components: number of logistics per mixture.
+      refining_scales: number of scales of the Glow over the latents, see `Glow`.
+      refining_steps: number of its steps per scale; 0 for no Glow.
+      refining_filters: width of its networks.
       num_bins, alpha, dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
 
     Raises:
@@ -60,32 +63,32 @@ class SubpixelFlow(Architecture):
     model.fit(images, batch_size=32)
     ```
 
-    References: the order of the pixels is that of Reed et al., arXiv 1703.03664; the map that of Flow++, arXiv
-    1902.00275; the dependence of the channels that of PixelCNN++, arXiv 1701.05517.
+    References: Reed et al., arXiv 1703.03664, for the order of the pixels; Flow++, arXiv 1902.00275, for the map;
+    PixelCNN++, arXiv 1701.05517, for the dependence of the channels.
     """
 
     latent = tfd.Logistic
 
     def __init__(
         self,
-        event_shape,
-        num_scales=3,
-        filters=64,
-        num_blocks=2,
-        num_components=5,
-        refining_scales=2,
-        refining_steps=0,
-        refining_filters=64,
-        num_bins="auto",
-        alpha=None,
-        dequantization="uniform",
-        num_classes=None,
-        context_size=None,
-        rematerialize=False,
-        seed=None,
-        dtype=None,
-        name="subpixel_flow",
-    ):
+        event_shape: Sequence[int],
+        num_scales: int = 3,
+        filters: int = 64,
+        num_blocks: int = 2,
+        num_components: int = 5,
+        refining_scales: int = 2,
+        refining_steps: int = 0,
+        refining_filters: int = 64,
+        num_bins: int | str | None = "auto",
+        alpha: float | None = None,
+        dequantization: Any = "uniform",
+        num_classes: int | None = None,
+        context_size: int | None = None,
+        rematerialize: bool = False,
+        seed: int | None = None,
+        dtype: Any = None,
+        name: str = "subpixel_flow",
+    ) -> None:
         super().__init__(locals())
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -98,7 +101,7 @@ class SubpixelFlow(Architecture):
         return [*bijectors, *_refinement(options, layers)]
 
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
-        if self.options.refining_steps:  # Glow makes the latents then.
+        if self.options.refining_steps:  # Then Glow's scales order the latents.
             return [(Squeeze(), None)] * (self.options.refining_scales - 1)
         return [(Squeeze(diagonal_first=True), self.event_shape[-1])] * self.options.num_scales
 
@@ -159,8 +162,8 @@ def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit
     y = mixture(triangular((x − shift) / unit))
     ```
 
-    Where all parameters are 0 the components lie between −1 and 1, so that training can move them apart, and each
-    channel's difference has the difference of the channel before it subtracted.
+    If all parameters are 0, the locations of the components spread over [−1, 1], so that training can separate them.
+    From the difference of each channel, the map then subtracts the difference of the channel before.
 
     Args:
       params: tensor whose last axis holds the shift of each channel, the coefficients of `ChannelAutoregressive`, and
@@ -170,7 +173,11 @@ def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit
       unit: the typical size of the difference before training.
 
     Returns:
-      A `tfb.Bijector` whose forward direction is data → latent.
+      `tfb.Bijector`; its forward direction is data → latent.
+
+    Example: `residual_mixture(tf.zeros([8, 51]), channels=3, num_components=5, unit=0.01)`
+
+    References: arXiv 1902.00275, section 3.2; arXiv 1701.05517, section 2.2.
     """
     sizes = [channels, channels * (channels - 1) // 2, 3 * channels * num_components]
     shift, coefficients, components = tf.split(params, sizes, axis=-1)

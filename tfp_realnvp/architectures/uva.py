@@ -19,29 +19,30 @@ tfb = tfp.bijectors
 
 @register
 class UvA(Architecture):
-    """Affine couplings conditioned by gated convolutional networks, as the tutorial has them for MNIST.
+    """Affine couplings with gated convolutional networks, as in the tutorial for MNIST.
 
     Data → latent:
 
     ```none
     simple        checkerboard ×8
-    multi-scale   checkerboard ×2, squeeze, channel ×2, factor half of the channels out, squeeze, channel ×4
+    multi-scale   checkerboard ×2, squeeze, channel ×2, half of the channels leave, squeeze, channel ×4
     ```
 
     The networks of the multi-scale flow are `filters`, 1.5 · `filters` and 2 · `filters` wide. Its squeezes are
-    channel-major, and a channel coupling's network sees all channels, with those that change at zero. The latents are
-    standard normal and have the shape of the image.
+    channel-major. The network of a channel coupling sees all channels, and the changed channels as zeros. The latents
+    are standard normal and have the shape of the image.
 
     Args:
       event_shape: (height, width, channels).
-      multi_scale: whether the flow is the multi-scale one.
-      filters: width of the networks, at the first scale.
-      num_blocks: gated blocks a network.
+      multi_scale: True for the multi-scale flow, False for the simple one.
+      filters: width of the networks at the first scale.
+      num_blocks: number of gated blocks per network.
       num_bins, alpha, dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
-        The tutorial has "variational" dequantization for all but its simple flow.
+        The tutorial uses "variational" dequantization for all but its simple flow.
 
     Raises:
-      ValueError: for sizes below 1, an odd `filters` or a height or width not divisible by 4 where `multi_scale`.
+      ValueError: for sizes below 1; for the multi-scale flow also for an odd `filters`, or a height or width not
+        divisible by 4.
 
     Example: `rnvp.UvA((28, 28, 1), multi_scale=True, dequantization="variational")` is the tutorial's third flow.
 
@@ -50,20 +51,20 @@ class UvA(Architecture):
 
     def __init__(
         self,
-        event_shape,
-        multi_scale=False,
-        filters=32,
-        num_blocks=3,
-        num_bins="auto",
-        alpha=5e-6,
-        dequantization="uniform",
-        num_classes=None,
-        context_size=None,
-        rematerialize=False,
-        seed=None,
-        dtype=None,
-        name="uva",
-    ):
+        event_shape: Sequence[int],
+        multi_scale: bool = False,
+        filters: int = 32,
+        num_blocks: int = 3,
+        num_bins: int | str | None = "auto",
+        alpha: float | None = 5e-6,
+        dequantization: Any = "uniform",
+        num_classes: int | None = None,
+        context_size: int | None = None,
+        rematerialize: bool = False,
+        seed: int | None = None,
+        dtype: Any = None,
+        name: str = "uva",
+    ) -> None:
         super().__init__(locals())
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -105,6 +106,6 @@ def _conditioner(
 
 
 def _halves(channels: int, number: int) -> list[Dense]:
-    """Masks of all channels that keep the first half, the second, the first, …"""
+    """Masks that keep the first half of the channels, the second half, the first half, …"""
     first = np.arange(channels) < channels // 2
     return [Dense((first if i % 2 == 0 else ~first)[np.newaxis, np.newaxis]) for i in range(number)]

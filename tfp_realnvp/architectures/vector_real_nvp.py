@@ -1,7 +1,8 @@
-"""Real NVP for vectors: tabular data, and densities given a context, as for simulation-based inference."""
+"""Real NVP for vectors: tabular data, and densities given a context, for example in simulation-based inference."""
 
 import functools
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ tfb = tfp.bijectors
 
 @register
 class VectorRealNVP(Architecture):
-    """Affine couplings over vectors, conditioned by MLPs, with the standardization of the data as the first layer.
+    """Affine couplings over vectors with MLPs as conditioners. The first layer standardizes the data.
 
     ```none
     y = (x − mean) / deviation,    then couplings and norms in turn
@@ -31,19 +32,19 @@ class VectorRealNVP(Architecture):
       num_couplings: number of couplings.
       hidden_units: sizes of the hidden layers of each MLP.
       activation: Keras activation of the hidden layers.
-      norm: the norm behind each coupling but the last: "batch", "act" or None.
-      random_masks: whether each coupling keeps a random half of the entries, drawn from the seed; otherwise they keep
-        the even and the odd entries in turn.
-      num_bins: None, as the data are continuous.
-      num_classes, context_size, seed, dtype, name: see `Architecture`. With a context it is p(x | context).
+      norm: the norm after each coupling but the last: "batch", "act" or None.
+      random_masks: True for couplings that keep a random half of the entries each, drawn from the seed. False for
+        couplings that keep the odd and the even entries in turn.
+      num_bins: None, since the data are continuous.
+      num_classes, context_size, seed, dtype, name: see `Architecture`.
 
     Raises:
-      ValueError: for sizes below 1, another `norm`, or events that are no vectors.
+      ValueError: for sizes below 1, another `norm`, or events that are not vectors.
 
     Example:
 
     ```python
-    posterior = rnvp.VectorRealNVP((3,), context_size=4)      # of 3 parameters, given 4 observed numbers
+    posterior = rnvp.VectorRealNVP((3,), context_size=4)      # p(3 parameters | 4 observed numbers)
     posterior.adapt(parameters, observations)
     posterior.compile()
     posterior.fit(parameters, observations, epochs=20)
@@ -56,19 +57,19 @@ class VectorRealNVP(Architecture):
 
     def __init__(
         self,
-        event_shape,
-        num_couplings=8,
-        hidden_units=(64, 64),
-        activation="relu",
-        norm="act",
-        random_masks=False,
-        num_bins=None,
-        num_classes=None,
-        context_size=None,
-        seed=None,
-        dtype=None,
-        name="vector_real_nvp",
-    ):
+        event_shape: Sequence[int],
+        num_couplings: int = 8,
+        hidden_units: Sequence[int] = (64, 64),
+        activation: Any = "relu",
+        norm: str | None = "act",
+        random_masks: bool = False,
+        num_bins: int | str | None = None,
+        num_classes: int | None = None,
+        context_size: int | None = None,
+        seed: int | None = None,
+        dtype: Any = None,
+        name: str = "vector_real_nvp",
+    ) -> None:
         super().__init__(locals())
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -104,10 +105,10 @@ class VectorRealNVP(Architecture):
         return bijectors
 
     def adapt(self, x: Any, y: Any = None) -> None:
-        """Standardizes by the means and deviations of these data, as `keras.layers.Normalization` does.
+        """Sets the standardization from the means and deviations of these data, like `keras.layers.Normalization`.
 
         Args:
-          x, y: the training data, as for `fit`; a context is standardized as well, in front of the conditioners.
+          x, y: the training data, as for `fit`. Context vectors are standardized as well, before the conditioners.
 
         Raises:
           ValueError: for data that do not fit the model, are NaN, or have a constant column.
@@ -117,7 +118,9 @@ class VectorRealNVP(Architecture):
         parts = zip(*self.batches(x if isinstance(x, tf.data.Dataset) else (x, y), batch_size=2**14), strict=True)
         standardizations = [network for network in self.networks if isinstance(network, FixedMoments)]
         adapted = []
-        for argument, moments, part in zip(("x", "y"), standardizations, parts, strict=False):  # Classes have none.
+        for argument, moments, part in zip(
+            ("x", "y"), standardizations, parts, strict=False
+        ):  # Classes have no moments.
             values = np.concatenate(part).astype(np.float64)
             if not np.isfinite(values).all():
                 raise ValueError(f"{argument} must be finite; got NaN or infinity")
