@@ -12,16 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.bijectors import Coupling, Logit, affine
 from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, WithContext
 from tfp_realnvp.representation import Described
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
 
 def uniform(images: tf.Tensor, num_bins: int, seed: Any) -> tf.Tensor:

@@ -5,11 +5,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.bijectors import FusedBijector
-
-tfd = tfp.distributions
 
 
 def find_networks(distribution: tfd.Distribution) -> list[keras.layers.Layer]:

@@ -8,12 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.common import as_array, assert_finite, assert_that
 from tfp_realnvp.contexts import Contexts
-
-tfd = tfp.distributions
 
 
 @dataclasses.dataclass(frozen=True)

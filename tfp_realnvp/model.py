@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
@@ -19,9 +20,6 @@ from tfp_realnvp.events import Events
 from tfp_realnvp.precision import check_computable
 from tfp_realnvp.representation import describe, layers_of
 from tfp_realnvp.trainer import FlowTrainer
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
 
 @register

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfb = tfp.bijectors
+from tensorflow_probability import bijectors as tfb
 
 
 def describe(name: str, *parts: Any, **arguments: Any) -> str:

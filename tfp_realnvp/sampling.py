@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.common import check_positive, draw_seed, value_errors
 
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
-
-tfd = tfp.distributions
 
 
 def sample(

@@ -371,7 +371,7 @@ def test_a_family_must_write_its_flow():
         def __init__(self, event_shape, seed=None, dtype=None, name="empty"):
             super().__init__(locals())
 
-    with pytest.raises(NotImplementedError, match=r"Empty must define flow\(networks\)"):
+    with pytest.raises(NotImplementedError, match=r"Empty must define flow\(layers\)"):
         Empty((3,))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import Broadcast, Logit
@@ -17,9 +18,6 @@ from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.events import checked_num_bins
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.saving import FORMAT_VERSION, checked_config
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
 
 class Architecture(FlowModel):

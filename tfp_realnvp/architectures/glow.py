@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
 from tfp_realnvp.architectures.layer_store import LayerStore
@@ -13,8 +13,6 @@ from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Con
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import BoundedScale, ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
-
-tfb = tfp.bijectors
 
 BOUNDS: dict[str, type[BoundedScale]] = {"sigmoid": SigmoidScale, "tanh": ChannelTanhScale}
 

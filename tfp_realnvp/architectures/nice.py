@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
@@ -14,9 +15,6 @@ from tfp_realnvp.bijectors import Coupling, additive, diagonal
 from tfp_realnvp.bijectors.masks import ChangeAll, Split
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
 # Adam moves a weight by about its learning rate per step, and the log-scales have to move by several nats.
 DIAGONAL_RATE = 10.0

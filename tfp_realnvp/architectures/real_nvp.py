@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures import official_checkpoint
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
@@ -24,8 +24,6 @@ from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense, Mask
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP, Moments, ResNet, TanhScale
 from tfp_realnvp.saving import checked_config
-
-tfb = tfp.bijectors
 
 
 @register

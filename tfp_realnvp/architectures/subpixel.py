@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
 from tfp_realnvp.architectures.glow import glow_step, multi_scale
@@ -15,9 +16,6 @@ from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, Lo
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, InterpolatingResNet
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
 
 @register

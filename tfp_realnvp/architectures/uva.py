@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
 from tfp_realnvp.architectures.layer_store import LayerStore
@@ -13,8 +13,6 @@ from tfp_realnvp.bijectors import Coupling, FactorOut, Squeeze
 from tfp_realnvp.bijectors.masks import Checkerboard, Dense, Mask
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet
-
-tfb = tfp.bijectors
 
 
 @register

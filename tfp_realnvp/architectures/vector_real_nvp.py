@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures.architecture import Architecture, check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
@@ -15,8 +15,6 @@ from tfp_realnvp.bijectors import ActNorm, BatchNormalization, Coupling
 from tfp_realnvp.bijectors.masks import Split
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP, ChannelAffine, FixedMoments, Moments, TanhScale
-
-tfb = tfp.bijectors
 
 
 @register
