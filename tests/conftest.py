@@ -1,30 +1,33 @@
 """Fixtures of more than one file."""
 
 import contextlib
+import functools
 import gc
 import importlib
 import os
 import sys
+import typing
 
+gc.set_threshold(100_000, 50, 100)  # tracing makes many objects, nearly all of which live as long as the graph
+if sys.version_info < (3, 12):  # older Pythons list a protocol's attributes at each `isinstance` of TensorFlow's
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 if "tensorflow" not in sys.modules:  # a test file that is run as a program has imported it, with the default
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does
 # A process a core, so a thread a process.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-import keras
 import pytest
-import tensorflow as tf
 from absl import app, flags, logging
 
-from tfp_realnvp.precision import is_computable
-
-gc.freeze()  # what the imports have made stays: the collector need not go through it again and again
+# TensorFlow is imported where it is used, by the processes that run tests and not by the one that hands them out.
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """Every test, and every fixture that it is the first to ask for, draws what it draws in any other run."""
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -32,12 +35,23 @@ def pytest_runtest_setup():
 def pytest_pyfunc_call(pyfuncitem):
     """Where TensorFlow cannot compute in the dtype that a test is marked by, the package's error must end the test."""
     for mark in pyfuncitem.iter_markers("dtype"):
+        import keras
+
+        from tfp_realnvp.precision import is_computable
+
         dtype = keras.DTypePolicy(*mark.args).compute_dtype
         if not is_computable(dtype):
             with pytest.raises(ValueError, match=f"dtype must be .* where TensorFlow cannot compute in {dtype}; got"):
                 yield
             return True
     return (yield)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heap_of_the_file():
+    """The garbage collector goes through the objects of one file, not through those of the files before it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
@@ -47,6 +61,8 @@ def pytest_collection_modifyitems(items):
 
 @contextlib.contextmanager
 def _functions_run_eagerly(eagerly):
+    import tensorflow as tf
+
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(eagerly)
     try:

@@ -101,7 +101,7 @@ def test_bits_per_dim_come_with_their_standard_error(model):
 # Batch moments.
 
 
-def test_batch_moments_are_those_of_training_and_leave_the_moving_ones_alone():
+def test_batch_moments_are_those_of_training_and_leave_the_moving_ones_alone(eagerly):
     model = flow()
     before = [weight.numpy() for weight in model.non_trainable_weights]
     actual = evaluation.log_likelihood(model, IMAGES, batch_moments=True, batch_size=10)
@@ -136,7 +136,7 @@ def test_recalibrated_on_one_batch_evaluation_and_training_agree(eagerly):
         np.testing.assert_allclose(moving, evaluation.log_likelihood(flow(), IMAGES, 1, True, 10), rtol=1e-4)
 
 
-def test_the_first_norm_gets_the_exact_moments_of_all_batches():
+def test_the_first_norm_gets_the_exact_moments_of_all_batches(eagerly):
     model = flow()
     evaluation.recalibrate(model, IMAGES, batch_size=3)
     x = model.bijector.bijector.bijectors[-1].forward(noisy(model, IMAGES, 0)).numpy()  # its Logit

@@ -200,16 +200,22 @@ def one_convolution():
 OPEN = [[None, None, None, 1], [None, None, None, None], [None, 4, None, 1], [None, None, 4, None]]
 
 
-@pytest.mark.parametrize("shape", OPEN, ids=str)
-def test_sides_that_a_data_set_leaves_open_are_taken_for_those_of_an_event(shape):
-    model, dataset = one_convolution(), generated(IMAGES[:2], IMAGES[2:4], shape=shape)
+@pytest.fixture(scope="module")
+def of_arrays():
+    """A flow, the log-likelihoods that it predicts of four images, and the history of another one's fit to them."""
+    model = one_convolution()
     nats = model.predict(IMAGES[:4], batch_size=2, verbose=0)
+    arrays = dict(batch_size=2, shuffle=False, validation_data=IMAGES[:4])
+    return model, nats, one_convolution().fit(IMAGES[:4], **arrays, verbose=0).history
+
+
+@pytest.mark.parametrize("shape", OPEN, ids=str)
+def test_sides_that_a_data_set_leaves_open_are_taken_for_those_of_an_event(of_arrays, shape):
+    (model, nats, expected), dataset = of_arrays, generated(IMAGES[:2], IMAGES[2:4], shape=shape)
     np.testing.assert_array_equal(model.predict(dataset, verbose=0), nats)
     np.testing.assert_array_equal(evaluation.log_likelihood(model, dataset), nats)
     assert model.evaluate(dataset, verbose=0)[0] == pytest.approx(-nats.mean(), rel=1e-6)
     history = one_convolution().fit(dataset, validation_data=dataset, verbose=0).history
-    arrays = dict(batch_size=2, shuffle=False, validation_data=IMAGES[:4])
-    expected = one_convolution().fit(IMAGES[:4], **arrays, verbose=0).history
     for name, losses in expected.items():
         assert history[name] == pytest.approx(losses, rel=1e-6), name
 

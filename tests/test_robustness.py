@@ -1,5 +1,6 @@
 """Extreme inputs and bad ones: finite answers, or errors that say what is wrong. docs/reliability.md counts them."""
 
+import functools
 import importlib
 import re
 import sys
@@ -11,6 +12,7 @@ import tensorflow as tf
 from absl import app
 
 import tfp_realnvp as rnvp
+from tests import families
 from tests.laws import randomize_weights
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
@@ -18,16 +20,7 @@ pytestmark = pytest.mark.usefixtures("module_eagerly")
 # Extreme inputs.
 
 SHAPE = (8, 8, 3)
-FLOWS = {
-    "RealNVP": lambda: rnvp.RealNVP(SHAPE, num_scales=1, filters=4, num_blocks=1, seed=0),
-    "RealNVP without batch norm": lambda: rnvp.RealNVP(
-        SHAPE, num_scales=1, filters=4, num_blocks=1, use_batch_norm=False, alpha=1e-6, seed=0
-    ),
-    "Glow": lambda: rnvp.Glow(SHAPE, num_scales=2, steps_per_scale=2, filters=4, seed=0),
-    "Glow, tanh": lambda: rnvp.Glow(SHAPE, num_scales=2, steps_per_scale=2, filters=4, bound="tanh", seed=0),
-    "NICE": lambda: rnvp.NICE(SHAPE, hidden_units=[8], seed=0),
-    "UvA": lambda: rnvp.UvA(SHAPE, multi_scale=False, filters=2, num_blocks=1, dequantization="variational", seed=0),
-}
+FLOWS = families.flows("extreme")
 CHECKERS = np.indices(SHAPE[:2]).sum(0)[..., None] % 2 * 255
 IMAGES = {
     "all 0": np.zeros(SHAPE),
@@ -40,11 +33,19 @@ SIGNS = np.random.default_rng(0).choice([-1, 1], SHAPE)
 LATENTS = {"30": np.full(SHAPE, 30), "−30": np.full(SHAPE, -30), "±30": 30 * SIGNS}
 
 
+@functools.cache
+def new_flow(name):
+    """The flow of this name, and the weights that it begins with."""
+    model = FLOWS[name](event_shape=SHAPE)
+    return model, model.get_weights()
+
+
 @pytest.fixture(scope="module", params=[(name, state) for name in FLOWS for state in ("new", "random")], ids=str)
 def extreme(request):
     """Every family, as it begins and with weights that no training would leave."""
     name, state = request.param
-    model = FLOWS[name]()
+    model, initial = new_flow(name)
+    model.set_weights(initial)
     if state == "random":
         randomize_weights(model.weights)
     return model
@@ -100,7 +101,6 @@ LABELS = np.arange(6) % 3
 POINTS = np.random.default_rng(1).standard_normal([6, 2]).astype(np.float32)
 IMAGE, LATENT = (4, 4, 1), (1, 4, 4, 1)
 SMALL = dict(num_scales=1, filters=1, num_blocks=1)  # where it is built before the error is found
-FAMILIES = [rnvp.Glow, rnvp.NICE, rnvp.RealNVP, rnvp.SubpixelFlow, rnvp.UvA, rnvp.VectorRealNVP]
 batches = lambda *columns: tf.data.Dataset.from_tensor_slices(columns[0] if len(columns) == 1 else columns).batch(2)
 
 
@@ -117,7 +117,10 @@ ARGUMENTS = [
         lambda m: rnvp.RealNVP((None, 4, 1)),
         "event_shape must be (height, width, channels) or (size,); got (None, 4, 1)",
     ),
-    *((lambda m, f=f: f(2), "event_shape must be (height, width, channels) or (size,); got 2") for f in FAMILIES),
+    *(
+        (lambda m, cls=family.cls: cls(2), "event_shape must be (height, width, channels) or (size,); got 2")
+        for family in families.FAMILIES
+    ),
     (lambda m: rnvp.NICE("big"), "event_shape must be (height, width, channels) or (size,); got 'big'"),
     (lambda m: rnvp.RealNVP(IMAGE, num_bins=0), "num_bins must be None or an int from 1 to 65536; got 0"),
     (lambda m: rnvp.RealNVP(IMAGE, num_bins="many"), "num_bins must be None or an int from 1 to 65536; got 'many'"),

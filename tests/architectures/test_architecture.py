@@ -13,8 +13,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
-from tests import laws
-from tfp_realnvp.architectures.architecture import Architecture, Networks
+from tests import families, laws
+from tfp_realnvp.architectures.architecture import Architecture
+from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.dequantization import VariationalDequantization
 
 tfb = tfp.bijectors
@@ -25,40 +26,18 @@ VECTORS = RNG.standard_normal([12, 3]).astype(np.float32)
 LABELS = np.arange(12) % 3
 CONTEXTS = RNG.standard_normal([12, 2]).astype(np.float32)
 
-FAMILIES = {
-    rnvp.RealNVP: dict(event_shape=(4, 4, 1), num_scales=1, filters=2, num_blocks=1),
-    rnvp.Glow: dict(event_shape=(4, 4, 1), num_scales=2, steps_per_scale=1, filters=2),
-    rnvp.NICE: dict(event_shape=(4, 4, 1), hidden_units=[3]),
-    rnvp.SubpixelFlow: dict(event_shape=(4, 4, 1), num_scales=1, filters=2, num_blocks=1),
-    rnvp.UvA: dict(event_shape=(4, 4, 1), multi_scale=True, filters=2, num_blocks=1),
-    rnvp.VectorRealNVP: dict(event_shape=(3,), num_couplings=2, hidden_units=[3]),
-}
-CASES = {
-    "RealNVP, vectors": (rnvp.RealNVP, dict(event_shape=(3,))),
-    "RealNVP, classes": (rnvp.RealNVP, dict(num_classes=3)),
-    "RealNVP, vectors and contexts": (rnvp.RealNVP, dict(event_shape=(3,), context_size=2)),
-    "Glow": (rnvp.Glow, dict(bound="tanh")),
-    "Glow, classes": (rnvp.Glow, dict(num_classes=3)),
-    "NICE": (rnvp.NICE, dict()),
-    "NICE, vectors and contexts": (rnvp.NICE, dict(event_shape=(3,), context_size=2)),
-    "SubpixelFlow, refined": (rnvp.SubpixelFlow, dict(refining_scales=1, refining_steps=1, refining_filters=2)),
-    "SubpixelFlow, classes": (rnvp.SubpixelFlow, dict(num_classes=3, num_components=2)),
-    "UvA": (rnvp.UvA, dict()),
-    "UvA, contexts": (rnvp.UvA, dict(multi_scale=False, context_size=2)),
-    "VectorRealNVP": (rnvp.VectorRealNVP, dict(norm="batch", random_masks=True)),
-    "VectorRealNVP, contexts": (rnvp.VectorRealNVP, dict(context_size=2)),
-    "VectorRealNVP, classes": (rnvp.VectorRealNVP, dict(num_classes=3, norm=None)),
-}
-every_case = pytest.mark.parametrize("name", CASES)
+FLOWS = families.flows("trained")
+every_case = pytest.mark.parametrize("name", FLOWS)
+every_family = pytest.mark.parametrize("family", families.FAMILIES, ids=lambda family: family.cls.__name__)
 
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 def make(name, **more):
-    family, options = CASES[name]
-    options = {**FAMILIES[family], **options, **more}
-    return family(**{"seed": 0, "num_bins": 17 if len(options["event_shape"]) == 3 else None, **options})
+    """The flow of this name; of images of 17 levels."""
+    is_image = len(FLOWS[name].keywords["event_shape"]) == 3
+    return FLOWS[name](**{"num_bins": 17 if is_image else None, **more})
 
 
 def data_of(model):
@@ -78,12 +57,14 @@ class Trained:
     Attributes:
       model: the flow.
       x, context: the data, a list of labels or contexts.
+      initial: the weights of the new flow.
       before: the weights that the step began with, of no special kind.
       gradients, logs, nats: those of the step, what it reported, and what the flow predicts then.
     """
 
     def __init__(self, name):
         self.model = make(name)
+        self.initial = self.model.get_weights()
         laws.randomize_weights(self.model.weights)
         self.x, self.context = data_of(self.model)
         self.model.initialize(self.x, *self.context)
@@ -150,13 +131,13 @@ def test_a_saved_model_predicts_the_same_to_the_bit(name, tmp_path):
 
 @every_case
 def test_a_configuration_rebuilds_the_flow_as_it_began(name):
-    model = make(name)
-    config = json.loads(json.dumps(model.get_config()))
-    again = type(model).from_config(config)
+    case = trained(name)
+    config = json.loads(json.dumps(case.model.get_config()))
+    again = type(case.model).from_config(config)
     assert json.loads(json.dumps(again.get_config())) == config
-    for weight, other in zip(again.weights, model.weights, strict=True):
+    for weight, other, initial in zip(again.weights, case.model.weights, case.initial, strict=True):
         assert weight.name == other.name
-        np.testing.assert_array_equal(weight, other)
+        np.testing.assert_array_equal(weight, initial)
 
 
 @every_case
@@ -172,7 +153,7 @@ def test_the_model_finds_every_network_and_its_scale(name):
     assert len(model.weights) == sum(len(network.weights) for network in model.networks) + len(of_noise)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, options) in CASES.items() if "context_size" in options])
+@pytest.mark.parametrize("name", [name for name, make in FLOWS.items() if "context_size" in make.keywords])
 def test_the_given_distribution_is_what_predict_evaluates(name):
     case = trained(name)
     distribution = case.model.given(*case.context)
@@ -227,11 +208,11 @@ def test_names_do_not_grow_with_the_layers(name):
 # Seeds, precision, learned noise.
 
 
-@pytest.mark.parametrize("family", [rnvp.Glow, rnvp.NICE, rnvp.VectorRealNVP])
+@every_family
 def test_without_a_seed_one_is_drawn_and_kept(family):
-    models = [family(**FAMILIES[family]) for _ in range(2)]
+    models = [family.cls(**family.small) for _ in range(2)]
     assert models[0].seed != models[1].seed
-    again = family.from_config(models[0].get_config())
+    again = family.cls.from_config(models[0].get_config())
     for weight, other in zip(again.weights, models[0].weights, strict=True):
         np.testing.assert_array_equal(weight, other)
 
@@ -261,11 +242,12 @@ def policy(name):
 
 
 @pytest.mark.dtype("mixed_bfloat16")
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 def test_keras_policy_and_the_argument_make_the_same_flow(family):
-    model = family(**FAMILIES[family], seed=0, dtype="mixed_bfloat16")
+    make = functools.partial(family.cls, **family.small, seed=0)
+    model = make(dtype="mixed_bfloat16")
     with policy("mixed_bfloat16"):
-        other, exact = family(**FAMILIES[family], seed=0), family(**FAMILIES[family], seed=0, dtype="float32")
+        other, exact = make(), make(dtype="float32")
     policies = [[part.dtype_policy.name for part in each._flatten_layers() if part.weights] for each in (other, exact)]
     assert set(policies[0]) == {"mixed_bfloat16"} and set(policies[1]) == {"float32"}
     for each in (model, other):
@@ -295,7 +277,7 @@ def test_the_whole_flow_may_be_in_float64(name):
 
 def with_learned_noise():
     noise = VariationalDequantization(num_couplings=1, filters=2, num_blocks=1, seed=1)
-    model = rnvp.NICE(**FAMILIES[rnvp.NICE], num_bins=17, seed=0, dequantization=noise)
+    model = FLOWS["NICE"](num_bins=17, dequantization=noise)
     laws.randomize_weights(model.trainable_weights)
     return model
 
@@ -311,7 +293,7 @@ def test_learned_noise_is_trained_with_the_flow():
 
 
 def test_learned_noise_by_name_is_saved_with_the_flow(tmp_path):
-    model = rnvp.NICE(**FAMILIES[rnvp.NICE], seed=0, dequantization="variational")
+    model = FLOWS["NICE"](dequantization="variational")
     laws.randomize_weights(model.weights)
     model.save(tmp_path / "model.keras")
     for again in (keras.saving.load_model(tmp_path / "model.keras"), model.with_dtype("float32")):
@@ -375,11 +357,11 @@ def test_a_family_must_write_its_flow():
         Empty((3,))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 @pytest.mark.parametrize("event_shape", [(), (8, 8), (0,), (4, 4, -1), (4.0,), 4, None, "four"])
 def test_a_wrong_event_shape_is_refused(family, event_shape):
     with pytest.raises(ValueError, match=f"event_shape must be .*got {re.escape(repr(event_shape))}"):
-        family(event_shape)
+        family.cls(event_shape)
 
 
 def test_bad_arguments_are_refused_before_a_network_is_made(monkeypatch):

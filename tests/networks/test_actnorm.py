@@ -1,7 +1,5 @@
 """Shift and log-scale of activation normalization: what the first batch makes of them, and when."""
 
-import subprocess
-import sys
 import threading
 
 import keras
@@ -153,47 +151,6 @@ def test_a_saved_model_keeps_what_is_initialized(tmp_path):
         with initializing():
             restored(3 * X)
         assert_normalizes(restored.layers[-1], X)
-
-
-def test_one_pass_initializes_all_replicas():
-    program = """
-import numpy as np, tensorflow as tf, tensorflow_probability as tfp
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
-from tfp_realnvp.bijectors.normalization import ActNorm
-from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
-
-x = np.random.default_rng(0).normal([1.0, -2.0], [2.0, 0.3], [64, 2]).astype("float32")
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for in_scope in (False, True):
-    with strategy.scope():
-        layers = [ChannelAffine(), ChannelAffine()]
-        for layer in layers:
-            layer.build(x.shape)
-    assert [uninitialized(layer) for layer in layers] == [[layer] for layer in layers]
-    flow = tfp.bijectors.Chain([ActNorm(layer, event_ndims=1) for layer in layers])
-    replicas = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(np.split(x, 2)[context.replica_id_in_sync_group])
-    )
-    run = tf.function(lambda x: strategy.run(flow.forward, [x]))
-    run(replicas)
-    with initializing():
-        if in_scope:
-            with strategy.scope():
-                y = flow.forward(x)
-        else:
-            y = flow.forward(x)
-    np.testing.assert_allclose(y.numpy().mean(0), [0, 0], atol=1e-5)
-    np.testing.assert_allclose(y.numpy().std(0), [1, 1], rtol=1e-4)
-    assert [uninitialized(layer) for layer in layers] == [[], []]
-    for weight in [weight for layer in layers for weight in layer.weights]:
-        one, other = [copy.numpy() for copy in weight.value.values]
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_allclose(layers[1].shift, -x.mean(0), rtol=1e-4)
-    np.testing.assert_allclose(np.concatenate(strategy.experimental_local_results(run(replicas))), y, atol=1e-5)
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 if __name__ == "__main__":

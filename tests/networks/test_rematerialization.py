@@ -1,6 +1,7 @@
 """Rematerialized networks: the plain ones' values, gradients and moving averages, without their activations."""
 
 import contextlib
+import inspect
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
-from tests import laws
+from tests import families, laws
 from tfp_realnvp.networks import Rematerialized, ResidualBlocks, ResNet
 from tfp_realnvp.networks.rematerialization import recomputing
 
@@ -17,20 +18,15 @@ tfd = tfp.distributions
 IMAGES = np.random.default_rng(0).integers(0, 256, size=[4, 4, 4, 1], dtype=np.uint8)
 
 FLOWS = {
-    "RealNVP": lambda **kwargs: rnvp.RealNVP((4, 4, 1), 1, filters=2, num_blocks=1, **kwargs),
-    "RealNVP, running averages": lambda **kwargs: rnvp.RealNVP(
-        (4, 4, 1), 1, filters=2, num_blocks=1, running_average=0.5, **kwargs
-    ),
-    "Glow given the class": lambda **kwargs: rnvp.Glow(
-        (4, 4, 1), num_scales=1, steps_per_scale=2, filters=4, num_classes=2, **kwargs
-    ),
-    "UvA": lambda **kwargs: rnvp.UvA((4, 4, 1), multi_scale=True, filters=2, num_blocks=1, **kwargs),
+    name: make
+    for name, make in families.flows("rematerialized").items()
+    if "rematerialize" in inspect.signature(make.func).parameters
 }
 
 
 def pair(name):
     """The flow, plain and rematerialized, with the same weights."""
-    plain, rematerialized = (FLOWS[name](seed=0, dtype="float64", rematerialize=choice) for choice in (False, True))
+    plain, rematerialized = (FLOWS[name](dtype="float64", rematerialize=choice) for choice in (False, True))
     laws.randomize_weights(plain.weights)
     rematerialized.set_weights(plain.get_weights())
     return plain, rematerialized

@@ -189,8 +189,8 @@ def test_averages_move_at_each_turn_of_a_loop_of_a_graph():
 OPTIONS = [{}, dict(running_average=0.5), dict(bottleneck=True, l2=0.1)]
 
 
-def built(**options):
-    network = ResNet(3, filters=4, num_blocks=3, checkerboard=1, seed=0, **options)
+def built(num_blocks=3, **options):
+    network = ResNet(3, filters=4, num_blocks=num_blocks, checkerboard=1, seed=0, **options)
     network.build(X.shape)
     laws.randomize_weights(network.weights)
     return network
@@ -200,7 +200,7 @@ def assert_graph_computes_what_a_call_does(network, training=True, jit_compile=F
     x, initial = tf.cast(X, network.variable_dtype), network.get_weights()
     expected = learn(network, x, training)
     network.set_weights(initial)
-    actual = tf.function(lambda x: learn(network, x, training), jit_compile=jit_compile)(x)
+    actual = tf.function(lambda x: learn(network, x, training), jit_compile=jit_compile, autograph=False)(x)
     for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(tf.cast(one, tf.float64), tf.cast(other, tf.float64), **tolerance)
 
@@ -226,7 +226,7 @@ def test_a_graph_and_a_call_in_bfloat16_are_as_near_to_float32_as_rounding_allow
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_xla_computes_what_a_call_does(options):
-    assert_graph_computes_what_a_call_does(built(**options), jit_compile=True, rtol=1e-3, atol=1e-3)
+    assert_graph_computes_what_a_call_does(built(num_blocks=2, **options), jit_compile=True, rtol=1e-3, atol=1e-3)
 
 
 def test_a_frozen_stack_uses_its_averages_and_the_others_learn():
