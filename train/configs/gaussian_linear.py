@@ -1,4 +1,4 @@
-"""The posterior of a Gaussian linear model, whose exact answer is known, by Real NVP for vectors given a context."""
+"""The posterior of a Gaussian linear model, also known exactly, by conditional Real NVP for vectors."""
 
 from train.configs import eight_gaussians
 

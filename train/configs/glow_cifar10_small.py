@@ -11,7 +11,7 @@ def get_config():
     config.model.bound = "tanh"
     config.model.alpha = 0.05
     config.model.dtype = "mixed_bfloat16"
-    config.batch_size = 16  # in ten minutes more steps do more than larger ones
+    config.batch_size = 16  # In ten minutes, more steps help more than larger ones.
     config.epochs = 10
     config.steps_per_epoch = 500
     config.learning_rate = 2e-3

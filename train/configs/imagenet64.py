@@ -9,5 +9,5 @@ def get_config():
     config.shorter_side = 64
     config.crop = 64
     config.model.num_scales = 5
-    config.model.num_blocks = 2  # the commands in the README of the authors' code use 4 for 64×64 images
+    config.model.num_blocks = 2  # The README of the authors' code uses 4 for 64×64 images.
     return config

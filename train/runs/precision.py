@@ -1,4 +1,4 @@
-"""Whether networks in bfloat16 or float16 gain anything on this machine."""
+"""Whether networks in bfloat16 or float16 are faster than in float32 on this machine."""
 
 import timeit
 
@@ -6,17 +6,18 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-EMULATED = 1.5  # times float32: the machine has no instructions for the type; what is timed is short
+# A slowdown above this means that the machine emulates the type. The margin is for noise: the timed work is short.
+EMULATED = 1.5
 
 
-def warn_if_slow(dtype):
-    """Logs a warning where networks of lower precision than float32 would take longer than in float32.
+def warn_if_slow(dtype: str) -> None:
+    """Logs a warning if networks of lower precision than float32 would take longer than in float32.
 
     Args:
       dtype: name of a `keras.DTypePolicy`.
 
     Raises:
-      ValueError: where there is no such policy.
+      ValueError: if there is no such policy.
     """
     try:
         compute_dtype = keras.DTypePolicy(dtype).compute_dtype
@@ -32,28 +33,28 @@ def warn_if_slow(dtype):
         )
 
 
-def slowdown(dtype, repetitions=3):
-    """How many times as long as in float32 a convolution and its gradients take.
+def slowdown(dtype: str, repetitions: int = 3) -> float:
+    """The time of a convolution and its gradients, relative to float32.
 
-    It is more than 1 on a CPU that has to emulate the type.
+    It is more than 1 on a CPU that emulates the type.
 
     Args:
       dtype: name of a floating type.
-      repetitions: int, of which the fastest counts.
+      repetitions: number of timings; the fastest counts.
 
     Example: `slowdown("bfloat16")`
     """
     return _seconds(dtype, repetitions) / _seconds("float32", repetitions)
 
 
-def _seconds(dtype, repetitions):
+def _seconds(dtype: str, repetitions: int) -> float:
     x, kernel = tf.zeros([8, 32, 32, 32], dtype), tf.zeros([3, 3, 32, 32], dtype)
 
-    def gradients():  # which may be slow where the convolution itself is not
+    def compute_gradients() -> list:  # Gradients can be slow even if the convolution itself is not.
         with tf.GradientTape() as tape:
             tape.watch((x, kernel))
             y = tf.nn.conv2d(x, kernel, 1, "SAME")
         return [gradient.numpy() for gradient in tape.gradient(y, (x, kernel))]
 
-    gradients()  # what only the first call takes is none of it
-    return min(timeit.repeat(gradients, number=1, repeat=repetitions))
+    compute_gradients()  # The first call takes longer, and does not count.
+    return min(timeit.repeat(compute_gradients, number=1, repeat=repetitions))

@@ -1,19 +1,28 @@
-"""The figures of the Real NVP paper (arXiv 1605.08803), and a few more that say how good a trained flow is."""
+"""The figures of the Real NVP paper (arXiv 1605.08803), and more that show the quality of a trained flow."""
 
 import fractions
+import pathlib
 
 import numpy as np
 import sklearn.neighbors
 import tensorflow as tf
 
-from train import pictures
-from train.pictures import ImageFigure, Panel
+import tfp_realnvp as rnvp
 
-NUM_TEST_IMAGES = 8  # the fewest that every figure can be made of
+from .panels import ImageFigure, Panel, save_png
+
+NUM_TEST_IMAGES = 8  # the fewest that suffice for every figure
 NUM_NEIGHBORS = 8  # training images beside each sample
 
 
-def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
+def write_figures(
+    model: rnvp.FlowModel,
+    training_images: np.ndarray,
+    test_images: np.ndarray,
+    folder: pathlib.Path,
+    tensorboard_dir: pathlib.Path,
+    seed: int = 0,
+) -> list[pathlib.Path]:
     """Writes every figure as a PNG file, and as an image summary of the same name for TensorBoard.
 
     ```none
@@ -23,21 +32,21 @@ def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
     The last two are left out for a flow that is not convolutional.
 
     Args:
-      model: `FlowModel` of images; the summaries' step is that of its optimizer, 0 for a model without one.
-      training_images: integer array [N, height, width, channels] of pixel levels, those that samples may be copies of.
-      test_images: the same of images that the model has not seen; the first 100 are used.
-      folder: `pathlib.Path` of the PNG files, made if it is not there.
+      model: `FlowModel` of images. The summaries' step is its optimizer's step, 0 for a model without an optimizer.
+      training_images: integer array [N, height, width, channels] of pixel levels; samples may be copies of them.
+      test_images: an array like it, of images that the model has not seen; the first 100 are used.
+      folder: folder of the PNG files, made if it is missing.
       tensorboard_dir: folder of the event file.
-      seed: int, of all that is drawn.
+      seed: of all samples and latents.
 
     Returns:
-      List of `pathlib.Path`, the PNG files.
+      The paths of the PNG files.
 
     Raises:
       ValueError: for a model of vectors, fewer than 8 test or training images, or images of another shape than the
         model's.
 
-    Example: `figures.write(model, training_images, test_images, workdir / "figures", workdir / "tensorboard/figures")`
+    Example: `paper.write_figures(model, training, test, workdir / "figures", workdir / "tensorboard/figures")`
     """
     if len(model.event_shape) != 3:
         raise ValueError(f"figures need a model of images; got events of shape {model.event_shape}")
@@ -64,7 +73,7 @@ def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
         for name, figure in figures.items():
             pixels = figure.draw()
             paths.append(folder / f"{name}.png")
-            pictures.save(pixels, paths[-1])
+            save_png(pixels, paths[-1])
             tf.summary.image(name, pixels[None])
     return paths
 
@@ -72,13 +81,13 @@ def write(model, training_images, test_images, folder, tensorboard_dir, seed=0):
 # The figures.
 
 
-def samples(model, seed=0, num_samples=64):
-    """Samples at temperature 1, eight a row.
+def samples(model: rnvp.FlowModel, seed: int = 0, num_samples: int = 64) -> ImageFigure:
+    """Samples at temperature 1, eight per row.
 
     Args:
       model: `FlowModel` of images.
-      seed: int.
-      num_samples: int, a multiple of 8.
+      seed: of the samples.
+      num_samples: a multiple of 8.
 
     Returns:
       `ImageFigure`.
@@ -88,25 +97,25 @@ def samples(model, seed=0, num_samples=64):
     return ImageFigure([Panel("Samples", _rows(images, 8))], model.num_bins, caption)
 
 
-def data_and_samples(model, images, seed=0):
-    """The paper's figure 5: images of the data set beside as many samples, eight a row.
+def data_and_samples(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -> ImageFigure:
+    """The paper's figure 5: images of the data set beside an equal number of samples, eight per row.
 
     Args:
       model: `FlowModel` of images.
-      images: integer array [N, height, width, channels] of pixel levels; the first 64, or all rows of 8 there are.
-      seed: int.
+      images: integer array [N, height, width, channels] of pixel levels; up to 64 of them are shown, in full rows of 8.
+      seed: of the samples.
 
     Returns:
       `ImageFigure`.
     """
     data = _rows(images[: min(len(images), 64) // 8 * 8], 8)
-    drawn = _rows(model.sample(8 * len(data), seed=seed), 8)
+    sampled = _rows(model.sample(8 * len(data), seed=seed), 8)
     caption = f"{8 * len(data)} test images, and as many samples at temperature 1."
-    return ImageFigure([Panel("Test images", data), Panel("Samples", drawn)], model.num_bins, caption)
+    return ImageFigure([Panel("Test images", data), Panel("Samples", sampled)], model.num_bins, caption)
 
 
-def reconstructions(model, images):
-    """Images x, decode(encode(x)), and |x − decode(encode(x))|, a row each.
+def reconstructions(model: rnvp.FlowModel, images: np.ndarray) -> ImageFigure:
+    """Three rows: images x, decode(encode(x)), and |x − decode(encode(x))|.
 
     Args:
       model: `FlowModel` of images.
@@ -126,13 +135,13 @@ def reconstructions(model, images):
     return ImageFigure([rows], model.num_bins, caption)
 
 
-def manifold(model, images, num_angles=8):
+def manifold(model: rnvp.FlowModel, images: np.ndarray, num_angles: int = 8) -> ImageFigure:
     """The paper's figure 6: the manifold of four images, equation 19, beside the four images.
 
     Args:
       model: `FlowModel` of images.
       images: integer array [N, height, width, channels] of pixel levels; the first 4 span the manifold.
-      num_angles: int n, of rows and of columns.
+      num_angles: n, the number of rows and of columns.
 
     Returns:
       `ImageFigure`.
@@ -153,13 +162,13 @@ def manifold(model, images, num_angles=8):
     return ImageFigure(panels, model.num_bins, caption)
 
 
-def interpolation(model, images, num_steps=9):
-    """The line between the latents of two images, a pair a row; at its ends are the images themselves.
+def interpolation(model: rnvp.FlowModel, images: np.ndarray, num_steps: int = 9) -> ImageFigure:
+    """Lines between the latents of two images, one pair per row; at the ends are the images themselves.
 
     Args:
       model: `FlowModel` of images.
-      images: integer array [N, height, width, channels] of pixel levels; the first 12 are shown, or all pairs.
-      num_steps: int, number of columns, at least 3.
+      images: integer array [N, height, width, channels] of pixel levels; up to 6 pairs of them are shown.
+      num_steps: number of columns, at least 3.
 
     Returns:
       `ImageFigure`.
@@ -170,78 +179,79 @@ def interpolation(model, images, num_steps=9):
     decoded = _rows(model.decode(np.concatenate(z)), num_steps - 2)
     rows = np.concatenate([start[:, np.newaxis], decoded, end[:, np.newaxis]], axis=1)
     steps = [f"t = {fractions.Fraction(step, num_steps - 1)}" for step in range(1, num_steps - 1)]
-    caption = "z = (1 − t) z₀ + t z₁, decoded, for the latents z₀ and z₁ of two test images: those at the row's ends."
+    caption = "z = (1 − t) z₀ + t z₁, decoded, for the latents z₀ and z₁ of the test images at the row's ends."
     return ImageFigure([Panel("Interpolation", rows, titles=[["data", *steps, "data"]])], model.num_bins, caption)
 
 
-def hierarchy(model, images, seed=0):
+def hierarchy(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -> ImageFigure:
     """The conceptual compression of the paper's appendix: images without the latents of their finest scales.
 
     Args:
       model: `FlowModel` of images.
       images: integer array [N, height, width, channels] of pixel levels; the first 8 are shown.
-      seed: int, of the latents that are drawn anew, which are the same in each column.
+      seed: of the replaced latents, which are the same in each column.
 
     Returns:
-      `ImageFigure`: beside the images a column a scale; the latents of the k coarsest scales are kept, k from all (a
-      reconstruction) down to 1, and the others drawn from the base distribution in the first panel, 0 in the second.
+      `ImageFigure` with one column per scale beside the images. A column keeps the latents of the k coarsest scales,
+      with k from all (a reconstruction) down to 1. The first panel samples the other latents from the base
+      distribution, the second sets them to 0.
     """
     images = images[:8]
     z = model.encode(images)
     sizes = [latents.size for latents in model.latents_by_scale(z)]
-    drawn = model.base_distribution.sample(len(images), seed=tf.constant([seed, 1])).numpy()
+    sampled = model.base_distribution.sample(len(images), seed=tf.constant([seed, 1])).numpy()
     kept = range(len(sizes), 0, -1)
-    latents = [coarse_latents(model, z, k, others) for others in (drawn, np.zeros_like(z)) for k in kept]
+    latents = [coarse_latents(model, z, k, others) for others in (sampled, np.zeros_like(z)) for k in kept]
     decoded = model.decode(np.concatenate(latents)).reshape(2, len(sizes), *images.shape)
     titles = [["data", *(f"{100 * sum(sizes[-k:]) / z.size:.3g} %" for k in kept)]]
     panels = [
         Panel(title, np.stack([images, *columns], axis=1), titles=titles)
-        for title, columns in zip(["Finer latents drawn anew", "Finer latents zero"], decoded, strict=True)
+        for title, columns in zip(["Finer latents sampled", "Finer latents zero"], decoded, strict=True)
     ]
     caption = (
-        "Test images, and what is left of them without the latents of the finest scale, the two finest, and so on: "
-        "the columns say how many of all latents are kept. The others are drawn from the base distribution (left), or "
-        "zero (right)."
+        "Test images, decoded without the latents of the finest scale, the two finest, and so on. Above each column: "
+        "the percentage of latents kept. The others are sampled from the base distribution (left), or zero (right)."
     )
     return ImageFigure(panels, model.num_bins, caption)
 
 
-def larger_samples(model, factor, num_samples, seed=0):
-    """Samples larger than the training images, which a fully convolutional flow can draw.
+def larger_samples(model: rnvp.FlowModel, factor: int, num_samples: int, seed: int = 0) -> ImageFigure:
+    """Samples larger than the training images, from a fully convolutional flow.
 
     Args:
       model: `FlowModel` of images.
-      factor: int, of the height and width.
-      num_samples: int, at most two a row.
-      seed: int.
+      factor: of the height and width.
+      num_samples: number of samples, at most two per row.
+      seed: of the samples.
 
     Returns:
       `ImageFigure`.
     """
     height, width, _ = model.event_shape
     size = (factor * height, factor * width)
-    images = model.sample(num_samples, seed=seed, batch_size=1, image_size=size)  # one by one: they need the memory
+    # One by one: large samples need much memory.
+    images = model.sample(num_samples, seed=seed, batch_size=1, image_size=size)
     caption = f"Drawn with {size[0]}×{size[1]} pixels from a model of images of {height}×{width}, at temperature 1."
     panel = Panel(f"Samples at {factor} times the size", _rows(images, min(num_samples, 2)))
     return ImageFigure([panel], model.num_bins, caption)
 
 
-def nearest(model, training_images, test_images, seed=0):
+def nearest(model: rnvp.FlowModel, training_images: np.ndarray, test_images: np.ndarray, seed: int = 0) -> ImageFigure:
     """Samples and their nearest training images: whether the flow has learned images by heart.
 
     Args:
       model: `FlowModel` of images.
       training_images: integer array [N, height, width, channels] of pixel levels, at least 8.
-      test_images: the same; the distance of the first 100 to the nearest training image is the yardstick.
-      seed: int.
+      test_images: an array like it. Its first 100 images give the distance to compare with.
+      seed: of the samples.
 
     Returns:
-      `ImageFigure`: a row a sample.
+      `ImageFigure` with one row per sample.
     """
-    drawn = model.sample(6, seed=seed)
-    distances, indices = nearest_neighbors(drawn, training_images, NUM_NEIGHBORS)
+    sampled = model.sample(6, seed=seed)
+    distances, indices = nearest_neighbors(sampled, training_images, NUM_NEIGHBORS)
     yardstick = nearest_neighbors(test_images[:100], training_images, 1)[0]
-    rows = np.concatenate([drawn[:, np.newaxis], training_images[indices]], axis=1)
+    rows = np.concatenate([sampled[:, np.newaxis], training_images[indices]], axis=1)
     titles = [["sample", *(f"{distance:.1f}" for distance in row)] for row in distances]
     caption = (
         f"Samples, and the nearest of {len(training_images)} training images with their Euclidean distances in levels. "
@@ -251,10 +261,10 @@ def nearest(model, training_images, test_images, seed=0):
     return ImageFigure([Panel("Nearest training images", rows, titles=titles)], model.num_bins, caption)
 
 
-# What they show.
+# The latents and the neighbors that they show.
 
 
-def manifold_latents(z, num_angles):
+def manifold_latents(z: np.ndarray, num_angles: int) -> np.ndarray:
     """Equation 19 of the paper, for φ, φ′ ∈ {0, 2π/n, …, 2π (n − 1)/n}:
 
     ```none
@@ -263,23 +273,23 @@ def manifold_latents(z, num_angles):
 
     Args:
       z: float array [4, ...], the latents z₁ to z₄.
-      num_angles: int n.
+      num_angles: n.
 
     Returns:
-      Array [n, n, ...]: φ, φ′.
+      Array [n, n, ...], indexed by φ and φ′.
     """
     angles = 2 * np.pi / num_angles * np.arange(num_angles)
     circle = np.stack([np.cos(angles), np.sin(angles)]).astype(z.dtype)
     return np.einsum("ip,jq,ij...->pq...", circle, circle, z.reshape(2, 2, *z.shape[1:]))
 
 
-def interpolated_latents(start, end, num_steps):
+def interpolated_latents(start: np.ndarray, end: np.ndarray, num_steps: int) -> np.ndarray:
     """The line z(t) = (1 − t) z₀ + t z₁ at `num_steps` values of t from 0 to 1.
 
     Args:
       start: float array [N, ...], z₀.
       end: float array [N, ...], z₁.
-      num_steps: int.
+      num_steps: number of values of t.
 
     Returns:
       Array [N, num_steps, ...].
@@ -287,13 +297,13 @@ def interpolated_latents(start, end, num_steps):
     return np.linspace(start, end, num_steps, axis=1, dtype=start.dtype)
 
 
-def coarse_latents(model, z, num_kept, others):
-    """The latents of the `num_kept` coarsest scales from `z`, those of the finer ones from `others`.
+def coarse_latents(model: rnvp.FlowModel, z: np.ndarray, num_kept: int, others: np.ndarray) -> np.ndarray:
+    """The latents of the `num_kept` coarsest scales from `z`, and of the finer scales from `others`.
 
     Args:
       model: `FlowModel`.
       z: float array [N] + event_shape.
-      num_kept: int, from 0 to the number of scales.
+      num_kept: from 0 to the number of scales.
       others: float array [N] + event_shape.
 
     Returns:
@@ -304,13 +314,13 @@ def coarse_latents(model, z, num_kept, others):
     return model.join_latents(model.latents_by_scale(others)[:num_replaced] + by_scale[num_replaced:])
 
 
-def nearest_neighbors(images, training_images, number):
+def nearest_neighbors(images: np.ndarray, training_images: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
     """The nearest training images in Euclidean distance over all pixels, the nearest first.
 
     Args:
       images: array [N, ...] of pixel levels.
       training_images: array [M, ...] of pixel levels.
-      number: int k ≤ M.
+      number: k ≤ M.
 
     Returns:
       Distances [N, k] in levels, and the indices [N, k] of the training images.
@@ -320,13 +330,13 @@ def nearest_neighbors(images, training_images, number):
     return search.fit(vectors(training_images)).kneighbors(vectors(images))
 
 
-def _rows(images, columns):
+def _rows(images: np.ndarray, columns: int) -> np.ndarray:
     """[rows · columns, ...] → [rows, columns, ...]."""
     return images.reshape(-1, columns, *images.shape[1:])
 
 
-def _multiple_of_pi(numerator, denominator):
-    """Such as 3π/4, in lowest terms."""
+def _multiple_of_pi(numerator: int, denominator: int) -> str:
+    """The text of a multiple of π in lowest terms, such as 3π/4."""
     fraction = fractions.Fraction(numerator, denominator)
     if not fraction:
         return "0"

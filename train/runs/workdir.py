@@ -1,21 +1,26 @@
-"""A run's folder: it is one config's, one run is in it at a time, and its files are replaced as a whole."""
+"""The folder of a run: it belongs to one config and one run at a time, and its files are replaced as a whole."""
 
 import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import socket
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
 
 
 @contextlib.contextmanager
-def only_run_in(workdir):
-    """Keeps other runs out of the folder as long as the context lasts; the system lets go of it when a process dies.
+def only_run_in(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps other runs out of the folder while the context lasts; the system frees it when the process dies.
 
     Args:
-      workdir: `pathlib.Path`, made if it is not there.
+      workdir: the folder, made if it is missing.
 
     Raises:
-      ValueError: where another run is in it.
+      ValueError: if another run is in it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / "lock").open("a+") as file:
@@ -32,8 +37,8 @@ def only_run_in(workdir):
         yield
 
 
-def check_workdir(config, workdir):
-    """Raises a ValueError where the workdir is no folder, or holds the run of another config."""
+def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Raises a ValueError if the workdir is no folder, or holds the run of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir must be a folder; got the file {workdir}")
     if (workdir / "model.keras").exists() and not any(workdir.glob("checkpoints/step_*.keras")):
@@ -56,13 +61,13 @@ def check_workdir(config, workdir):
         )
 
 
-def write_text(path, text):
+def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces the file as a whole."""
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(text)
     os.replace(draft, path)
 
 
-def write_json(path, value):
+def write_json(path: pathlib.Path, value: Any) -> None:
     """Replaces the file as a whole."""
     write_text(path, json.dumps(value, indent=2) + "\n")

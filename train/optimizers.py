@@ -1,10 +1,16 @@
-"""The optimizer of a config, and how its learning rate goes."""
+"""The optimizer of a config, with its learning rate schedule."""
+
+from collections.abc import Callable
 
 import keras
+import ml_collections
 
 import tfp_realnvp as rnvp
 
-DECAYS = {  # config.decay ↦ function of the config, the number of steps to decay in, and that of an epoch
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+# config.decay ↦ function of the config, the number of steps to decay in, and the number of steps of an epoch
+DECAYS: dict[str, Callable[[ml_collections.ConfigDict, int, int], Schedule]] = {
     "cosine": lambda config, steps, _: keras.optimizers.schedules.CosineDecay(
         config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
     ),
@@ -17,10 +23,10 @@ DECAYS = {  # config.decay ↦ function of the config, the number of steps to de
 }
 
 
-def optimizer(config, steps_per_epoch):
-    """Adam with a linear warm-up to the learning rate, which is held until `config.decay_start` and then decays.
+def make_optimizer(config: ml_collections.ConfigDict, steps_per_epoch: int) -> rnvp.optimizers.Adam:
+    """Adam with a learning rate that warms up linearly, is constant until `config.decay_start`, and then decays.
 
-    With `config.ema_momentum` it keeps the moving averages of the weights.
+    With `config.ema_momentum` it keeps moving averages of the weights.
     """
     steps = config.epochs * steps_per_epoch
     start = max(config.warmup_steps, round(config.decay_start * steps))
