@@ -3,7 +3,7 @@
 import ml_collections
 import pytest
 
-from tests.train.runs import Plain, run_to_the_end, tiny
+from tests.train.tiny_runs import Plain, run_to_the_end, tiny
 from tfp_realnvp import architectures
 
 

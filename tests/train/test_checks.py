@@ -3,7 +3,7 @@
 import ml_collections
 import pytest
 
-from tests.train.runs import OFFICIAL, tiny
+from tests.train.tiny_runs import OFFICIAL, tiny
 from train import train
 
 

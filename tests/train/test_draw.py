@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfp_realnvp as rnvp
-from tests.train.runs import tiny
+from tests.train.tiny_runs import tiny
 from train import data, draw, models
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import tfp_realnvp as rnvp
-from tests.train.runs import OFFICIAL, contents, facts, official, tiny
+from tests.train.tiny_runs import OFFICIAL, contents, facts, official, tiny
 from train import data, draw, evaluate
 
 

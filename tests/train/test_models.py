@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.train.runs import Plain, contents, tiny
+from tests.train.tiny_runs import Plain, contents, tiny
 from train import data, draw, evaluate, models
 
 

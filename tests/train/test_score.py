@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tfp_realnvp as rnvp
-from tests.train.runs import OFFICIAL, tiny
+from tests.train.tiny_runs import OFFICIAL, tiny
 from train import data, score
 
 

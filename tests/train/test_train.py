@@ -13,7 +13,7 @@ from PIL import Image
 
 import tfp_realnvp as rnvp
 from tests.train.files import arrays_of
-from tests.train.runs import (
+from tests.train.tiny_runs import (
     OFFICIAL,
     Plain,
     assert_same,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.train.runs import tiny
+from tests.train.tiny_runs import tiny
 from train import precision, train
 
 

@@ -22,7 +22,7 @@ from train.configs import default
 
 pytestmark = pytest.mark.long
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 RUN = [
     "-m",
     "train.main",
