@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from train import data, pictures, toy, train
+from train import data, train
 from train.configs import default
+from train.data import toy
+from train.figures import pictures
 
 pytestmark = pytest.mark.long
 

@@ -9,12 +9,12 @@ import pytest
 
 import tfp_realnvp as rnvp
 from tests.train.tiny_runs import tiny
-from train.optimizer import DECAYS, optimizer
+from train.optimizers import DECAYS, make_optimizer
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
     config = tiny(warmup_steps=10, epochs=11, learning_rate=0.5, final_learning_rate=0.1)
-    schedule = optimizer(config, steps_per_epoch=10)._learning_rate
+    schedule = make_optimizer(config, steps_per_epoch=10)._learning_rate
     rates = [float(schedule(step)) for step in (0, 5, 10, 60, 110, 1000)]
     np.testing.assert_allclose(rates, [0.0, 0.25, 0.5, 0.3, 0.1, 0.1], atol=1e-6)
 
@@ -32,7 +32,7 @@ def test_the_schedule_is_kerass_cosine(name):
         warmup_target=config.learning_rate if config.warmup_steps else None,
         warmup_steps=config.warmup_steps,
     )
-    here = optimizer(config, steps_per_epoch=4)._learning_rate
+    here = make_optimizer(config, steps_per_epoch=4)._learning_rate
     for step in range(steps + 2):
         assert float(here(step)) == float(there(step))
 
@@ -52,18 +52,18 @@ def test_the_schedule_is_kerass_cosine(name):
 )
 def test_the_learning_rate_is_held_and_decays(fields, rates):
     config = tiny(warmup_steps=10, epochs=10, learning_rate=0.5, final_learning_rate=0.1, **fields)
-    schedule = optimizer(config, steps_per_epoch=10)._learning_rate
+    schedule = make_optimizer(config, steps_per_epoch=10)._learning_rate
     np.testing.assert_allclose([float(schedule(step)) for step in rates], [*rates.values()], atol=1e-6)
 
 
 def test_equal_learning_rates_stay_constant():
-    schedule = optimizer(tiny(learning_rate=0.5, final_learning_rate=0.5), steps_per_epoch=10)._learning_rate
+    schedule = make_optimizer(tiny(learning_rate=0.5, final_learning_rate=0.5), steps_per_epoch=10)._learning_rate
     assert [float(schedule(step)) for step in (0, 7, 20)] == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("decay", DECAYS)
 def test_the_optimizer_is_saved_without_anything_of_the_program(decay):
-    adam = optimizer(tiny(decay=decay, decay_rate=0.9, warmup_steps=1, beta_2=0.99), steps_per_epoch=2)
+    adam = make_optimizer(tiny(decay=decay, decay_rate=0.9, warmup_steps=1, beta_2=0.99), steps_per_epoch=2)
     there = keras.saving.serialize_keras_object(adam)
     modules = [part.split('"')[0] for part in json.dumps(there).split('"module": "')[1:]]
     assert len(modules) == 3 and not any(module.startswith("train") for module in modules)

@@ -155,7 +155,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     assert_same(arrays_of(run.workdir / "model.keras"), arrays_of(run.workdir / "checkpoints/best.keras"))
     before, after = (
         keras.saving.load_model(path)
-        for path in (run.workdir / "model.keras", evaluate.recalibrate(config, run.workdir))
+        for path in (run.workdir / "model.keras", evaluate.recalibrate_model(config, run.workdir))
     )
     for weight, expected in zip(after.trainable_variables, before.trainable_variables, strict=True):
         np.testing.assert_array_equal(weight, expected)
@@ -236,10 +236,10 @@ def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp
 
 
 def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly):
-    begun, fit = [], train.fit
+    initial, fit = [], train.fit
 
     def recorded(model, *args):
-        begun.extend(model.get_weights())
+        initial.extend(model.get_weights())
         fit(model, *args)
 
     monkeypatch.setattr(train, "fit", recorded)
@@ -250,7 +250,7 @@ def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly
     assert there["init_from_official"] == str(OFFICIAL) and result["step"] == 1
     model = keras.saving.load_model(tmp_path / "model.keras")
     expected = rnvp.RealNVP.from_official_checkpoint(OFFICIAL, seed=0)
-    for value, other in zip(begun, expected.get_weights(), strict=True):
+    for value, other in zip(initial, expected.get_weights(), strict=True):
         np.testing.assert_array_equal(value, other)
     for weight, value in zip(model.trainable_weights, expected.trainable_weights, strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-6)
@@ -269,12 +269,12 @@ def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, caps
     with Image.open(tmp_path / "samples/classes.png") as picture:
         assert picture.size == (6 * 89, 6 * 89)  # of 10 by 10 images and the lines between
     (tmp_path / "samples/classes.png").unlink()
-    draw.sample(config, tmp_path)
+    draw.draw_samples(config, tmp_path)
     assert {"samples.png", "classes.png", "final.png"} <= {path.name for path in (tmp_path / "samples").iterdir()}
     with pytest.raises(ValueError, match="conditional must be False for the figures.*; got True"):
         draw.draw_figures(config, tmp_path)
     with pytest.raises(ValueError, match=r"'num_classes': 10.*conditional=False has .*'num_classes': None"):
-        evaluate.evaluate(tiny(), tmp_path)
+        evaluate.evaluate_model(tiny(), tmp_path)
 
 
 def test_a_flow_of_a_context_is_trained(tmp_path, eagerly):

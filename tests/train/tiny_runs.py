@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tfp_realnvp import architectures
-from train import callbacks, train
+from train import train
 from train.configs import default
+from train.runs import callbacks
 
 OFFICIAL = pathlib.Path(__file__).parents[1] / "data/official_small/model.ckpt"
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from train import data, toy
+from train import data
 from train.configs import celeb_a, cifar10, cifar10_small, default, fashion_mnist, imagenet32, mnist
+from train.data import toy
 
 AUGMENTATIONS = [{}, {"flip": True}, {"flip": True, "shift": 0.5}]
 

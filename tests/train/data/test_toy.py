@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from train import data, models, toy
+from train import data, models
 from train.configs import gaussian_linear
-from train.optimizer import optimizer
+from train.data import toy
+from train.optimizers import make_optimizer
 
 
 def test_the_exact_posterior_is_that_of_the_drawn_data():
@@ -22,10 +23,10 @@ def test_a_conditional_flow_learns_the_posterior():
     config.update(epochs=4, batch_size=500, learning_rate=5e-3)
     config.model.update(num_couplings=4, hidden_units=(32,))
     examples = data.load(config, "train")
-    model = models.new_model(config, examples)
+    model = models.new_flow(config, examples)
     batches = data.evaluation_batches(examples, 500)
     model.adapt(batches)
-    model.compile(optimizer(config, steps_per_epoch=100))
+    model.compile(make_optimizer(config, steps_per_epoch=100))
     model.fit(batches, epochs=config.epochs, verbose=0)
     theta, y = toy.gaussian_linear().splits["test"]
     mean, covariance = toy.gaussian_linear_posterior(y)

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import tfp_realnvp as rnvp
 from tests import laws
-from train import figures
+from train.figures import paper
 
 tfd = tfp.distributions
 
@@ -82,7 +82,7 @@ def panels(figure):
 
 def test_equation_19_at_right_angles_gives_the_four_latents():
     z1, z2, z3, z4 = z = np.random.default_rng(0).normal(size=[4, 3, 2]).astype(np.float32)
-    manifold = figures.manifold_latents(z, 4)
+    manifold = paper.manifold_latents(z, 4)
     assert (manifold.shape, manifold.dtype) == ((4, 4, 3, 2), np.float32)
     quarter, half, three_quarters = 1, 2, 3
     for phi, phi_prime, expected in [
@@ -104,11 +104,11 @@ def test_equation_19_between_them():
     phi, phi_prime = 2 * np.pi / 12, 4 * 2 * np.pi / 12  # 30° and 120°
     expected = np.cos(phi) * (np.cos(phi_prime) * z1 + np.sin(phi_prime) * z2)
     expected += np.sin(phi) * (np.cos(phi_prime) * z3 + np.sin(phi_prime) * z4)
-    np.testing.assert_allclose(figures.manifold_latents(z, 12)[1, 4], expected)
+    np.testing.assert_allclose(paper.manifold_latents(z, 12)[1, 4], expected)
 
 
 def test_the_manifold_holds_the_four_images_that_stand_beside_it():
-    figure = figures.manifold(Identity(), TEST)
+    figure = paper.manifold(Identity(), TEST)
     manifold, corners = panels(figure)
     assert (manifold.shape, corners.shape) == ((8, 8, 8, 8, 1), (4, 1, 8, 8, 1))
     np.testing.assert_array_equal(corners[:, 0], TEST[:4])
@@ -124,7 +124,7 @@ def test_the_manifold_holds_the_four_images_that_stand_beside_it():
 
 def test_the_line_between_latents():
     start, end = np.random.default_rng(0).normal(size=[2, 3, 4]).astype(np.float32)
-    line = figures.interpolated_latents(start, end, 5)
+    line = paper.interpolated_latents(start, end, 5)
     assert (line.shape, line.dtype) == ((3, 5, 4), np.float32)
     np.testing.assert_array_equal(line[:, 0], start)
     np.testing.assert_array_equal(line[:, 4], end)
@@ -133,7 +133,7 @@ def test_the_line_between_latents():
 
 @pytest.mark.parametrize(("number", "pairs"), [(8, 4), (9, 4), (40, 6)])
 def test_an_interpolation_begins_and_ends_with_data(number, pairs):
-    (panel,) = figures.interpolation(Identity(error=1), TEST[:number]).panels
+    (panel,) = paper.interpolation(Identity(error=1), TEST[:number]).panels
     start, end = TEST[:pairs], TEST[pairs : 2 * pairs]
     assert panel.images.shape == (pairs, 9, 8, 8, 1)
     np.testing.assert_array_equal(panel.images[:, 0], start)
@@ -149,16 +149,16 @@ def test_an_interpolation_begins_and_ends_with_data(number, pairs):
 def test_the_coarsest_latents_are_kept_and_the_others_replaced(model):
     z, others = np.random.default_rng(0).normal(size=[2, 5, 8, 8, 1]).astype(np.float32)
     finest, coarsest = model.latents_by_scale(z)
-    np.testing.assert_array_equal(figures.coarse_latents(model, z, 2, others), z)
-    np.testing.assert_array_equal(figures.coarse_latents(model, z, 0, others), others)
+    np.testing.assert_array_equal(paper.coarse_latents(model, z, 2, others), z)
+    np.testing.assert_array_equal(paper.coarse_latents(model, z, 0, others), others)
     for replacement in (others, np.zeros_like(z)):
-        kept = model.latents_by_scale(figures.coarse_latents(model, z, 1, replacement))
+        kept = model.latents_by_scale(paper.coarse_latents(model, z, 1, replacement))
         np.testing.assert_array_equal(kept[0], model.latents_by_scale(replacement)[0])
         np.testing.assert_array_equal(kept[1], coarsest)
 
 
 def test_the_hierarchy_has_a_column_a_scale():
-    figure = figures.hierarchy(Halves(), TEST, seed=3)
+    figure = paper.hierarchy(Halves(), TEST, seed=3)
     assert all(panel.titles == [["data", "100 %", "50 %"]] for panel in figure.panels)
     drawn, zero = panels(figure)
     assert drawn.shape == zero.shape == (8, 3, 8, 8, 1)
@@ -175,20 +175,20 @@ def test_the_hierarchy_has_a_column_a_scale():
 def test_the_hierarchy_of_a_flow(model):
     """All latents give the image, and those of the coarse scale what the flow makes of them."""
     z = model.encode(TEST[:8])
-    for images in panels(figures.hierarchy(model, TEST)):
+    for images in panels(paper.hierarchy(model, TEST)):
         np.testing.assert_array_equal(images[:, :2], np.stack([TEST[:8]] * 2, axis=1))
-    np.testing.assert_array_equal(images[:, 2], model.decode(figures.coarse_latents(model, z, 1, 0 * z)))
+    np.testing.assert_array_equal(images[:, 2], model.decode(paper.coarse_latents(model, z, 1, 0 * z)))
     assert (images[:, 2] != images[:, 1]).mean() > 0.1
 
 
 def test_the_latents_drawn_anew_are_seeded():
-    drawn = [panels(figures.hierarchy(Halves(), TEST, seed))[0] for seed in (0, 0, 1)]
+    drawn = [panels(paper.hierarchy(Halves(), TEST, seed))[0] for seed in (0, 0, 1)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (drawn[0] != drawn[2]).any()
 
 
 def test_the_hierarchy_of_one_scale_has_one_column():
-    figure = figures.hierarchy(Identity(), TEST)
+    figure = paper.hierarchy(Identity(), TEST)
     assert [images.shape[:2] for images in panels(figure)] == [(8, 2)] * 2
     assert figure.panels[0].titles == [["data", "100 %"]]
 
@@ -198,7 +198,7 @@ def test_the_hierarchy_of_one_scale_has_one_column():
 
 @pytest.mark.parametrize(("number", "rows"), [(8, 1), (15, 1), (40, 5), (80, 8)])
 def test_as_many_samples_as_data(number, rows):
-    data, drawn = panels(figures.data_and_samples(Identity(), DIGITS[:number], seed=5))
+    data, drawn = panels(paper.data_and_samples(Identity(), DIGITS[:number], seed=5))
     assert data.shape == drawn.shape == (rows, 8, 8, 8, 1)
     np.testing.assert_array_equal(data.reshape(-1, 8, 8, 1), DIGITS[: 8 * rows])
     np.testing.assert_array_equal(drawn.reshape(-1, 8, 8, 1), Identity().sample(8 * rows, seed=5))
@@ -206,13 +206,13 @@ def test_as_many_samples_as_data(number, rows):
 
 @pytest.mark.parametrize(("factor", "number", "grid"), [(2, 4, (2, 2)), (10, 1, (1, 1))])
 def test_larger_samples(factor, number, grid):
-    (images,) = panels(figures.larger_samples(Identity((8, 4, 3)), factor, number))
+    (images,) = panels(paper.larger_samples(Identity((8, 4, 3)), factor, number))
     assert images.shape == (*grid, factor * 8, factor * 4, 3)
 
 
 @pytest.mark.parametrize("error", [0, 3])
 def test_a_reconstruction_tells_its_largest_difference(error):
-    figure = figures.reconstructions(Identity(error=error), TEST)
+    figure = paper.reconstructions(Identity(error=error), TEST)
     ((images, decoded, difference),) = panels(figure)
     np.testing.assert_array_equal(images, TEST[:12])
     np.testing.assert_array_equal(decoded, np.minimum(TEST[:12].astype(int) + error, 16))
@@ -221,7 +221,7 @@ def test_a_reconstruction_tells_its_largest_difference(error):
 
 
 def test_copies_are_found_at_distance_zero():
-    distances, indices = figures.nearest_neighbors(TRAINING[[17, 3]], TRAINING, 3)
+    distances, indices = paper.nearest_neighbors(TRAINING[[17, 3]], TRAINING, 3)
     assert indices[:, 0].tolist() == [17, 3] and distances[:, 0].tolist() == [0, 0]
     every = np.sqrt(((TRAINING[[17, 3], None] - TRAINING.astype(float)) ** 2).sum((2, 3, 4)))
     np.testing.assert_allclose(distances, np.sort(every)[:, :3], rtol=1e-6)
@@ -229,7 +229,7 @@ def test_copies_are_found_at_distance_zero():
 
 def test_samples_stand_before_their_neighbors_and_a_copy_shows():
     copies = types.SimpleNamespace(num_bins=17, sample=lambda number, seed: TRAINING[:number])
-    (panel,) = (figure := figures.nearest(copies, TRAINING, TRAINING[50:60] ^ 1)).panels
+    (panel,) = (figure := paper.nearest(copies, TRAINING, TRAINING[50:60] ^ 1)).panels
     assert panel.images.shape == (6, 9, 8, 8, 1)
     np.testing.assert_array_equal(panel.images[:, 0], TRAINING[:6])
     np.testing.assert_array_equal(panel.images[:, 1], TRAINING[:6])
@@ -246,7 +246,7 @@ def test_samples_stand_before_their_neighbors_and_a_copy_shows():
 def written(model, tmp_path_factory):
     """Two runs with the same seed."""
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
-    paths = [figures.write(model, TRAINING, TEST, run / "not/there", run / "tensorboard", seed=2) for run in runs]
+    paths = [paper.write_figures(model, TRAINING, TEST, run / "not/there", run / "tensorboard", seed=2) for run in runs]
     return runs, paths
 
 
@@ -280,7 +280,7 @@ def test_a_seed_gives_the_same_files(written):
 
 
 def test_another_seed_gives_other_samples(model):
-    ((one,), (other,)) = (panels(figures.samples(model, seed)) for seed in (0, 1))
+    ((one,), (other,)) = (panels(paper.samples(model, seed)) for seed in (0, 1))
     assert one.shape == (8, 8, 8, 8, 1) and (one != other).any()
 
 
@@ -294,13 +294,13 @@ def test_another_seed_gives_other_samples(model):
 )
 def test_too_few_images_or_others_are_refused(training, test, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        figures.write(Identity(), training, test, tmp_path, tmp_path)
+        paper.write_figures(Identity(), training, test, tmp_path, tmp_path)
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_model_of_vectors_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"figures need a model of images; got events of shape \(2,\)"):
-        figures.write(Identity((2,)), TRAINING, TEST, tmp_path, tmp_path)
+        paper.write_figures(Identity((2,)), TRAINING, TEST, tmp_path, tmp_path)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train import pictures
+from train.figures import panels, pictures
 
 
 def of_level(level, shape=(1, 2, 2, 1)):
@@ -13,11 +13,11 @@ def of_level(level, shape=(1, 2, 2, 1)):
 
 @pytest.mark.parametrize(("num_bins", "level", "gray"), [(17, 16, 255), (17, 8, 128), (17, 0, 0), (256, 77, 77)])
 def test_the_highest_level_is_white_and_zero_black(num_bins, level, gray):
-    np.testing.assert_array_equal(pictures.image_grid(of_level(level), num_bins, zoom=1), np.full([2, 2, 3], gray))
+    np.testing.assert_array_equal(panels.image_grid(of_level(level), num_bins, zoom=1), np.full([2, 2, 3], gray))
 
 
 def test_one_bin_is_black():
-    assert not pictures.image_grid(of_level(0), num_bins=1).any()
+    assert not panels.image_grid(of_level(0), num_bins=1).any()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_one_bin_is_black():
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_grid_is_as_square_as_it_gets_with_a_dark_line_between_images(number, rows, columns, channels):
-    grid = pictures.image_grid(of_level(255, (number, 2, 3, channels)), 256, zoom=1)
+    grid = panels.image_grid(of_level(255, (number, 2, 3, channels)), 256, zoom=1)
     assert (grid.shape, grid.dtype) == ((3 * rows - 1, 4 * columns - 1, 3), np.uint8)
     assert not grid[2::3].any() and not grid[:, 3::4].any()
     assert (grid > 0).sum() == number * 2 * 3 * 3
@@ -33,25 +33,25 @@ def test_the_grid_is_as_square_as_it_gets_with_a_dark_line_between_images(number
 
 def test_images_stand_in_reading_order_with_their_colors():
     images = np.arange(1, 13, dtype=np.uint8).reshape(4, 1, 1, 3)
-    grid = pictures.image_grid(images, 256, zoom=1)
+    grid = panels.image_grid(images, 256, zoom=1)
     np.testing.assert_array_equal(grid[::2, ::2].reshape(4, 1, 1, 3), images)
 
 
 def test_a_gray_image_has_three_equal_channels():
     images = np.random.default_rng(0).integers(0, 17, [5, 4, 4, 1])
-    grid = pictures.image_grid(images, 17)
+    grid = panels.image_grid(images, 17)
     np.testing.assert_array_equal(grid, np.broadcast_to(grid[..., :1], grid.shape))
 
 
 def test_small_pictures_are_enlarged_without_blur():
     image = np.array([[0, 50], [100, 150]], np.uint8).reshape(1, 2, 2, 1)
-    grid = pictures.image_grid(image, 256)
+    grid = panels.image_grid(image, 256)
     assert grid.shape == (512, 512, 3)
     np.testing.assert_array_equal(grid[..., 0], np.kron(image[0, :, :, 0], np.ones([256, 256], int)))
 
 
 def test_rows_of_another_length_and_lines_of_another_gray():
-    grid = pictures.image_grid(of_level(0, (4, 2, 2, 1)), 256, zoom=2, columns=4, line=200)
+    grid = panels.image_grid(of_level(0, (4, 2, 2, 1)), 256, zoom=2, columns=4, line=200)
     assert grid.shape == (4, 22, 3)
     expected = np.repeat([0, 0, 200, 0, 0, 200, 0, 0, 200, 0, 0], 2)
     np.testing.assert_array_equal(grid, np.broadcast_to(expected[:, np.newaxis], grid.shape))
@@ -72,20 +72,20 @@ def box(pixels):
 
 def test_a_figure_holds_its_images_pixel_for_pixel():
     one, other = noise(2, 3, 20, 30, 3), 16 - noise(1, 1, 20, 30, 3)
-    pixels = pictures.ImageFigure([pictures.Panel("a", one), pictures.Panel("b", other)], 17, "Caption.").draw()
+    pixels = panels.ImageFigure([panels.Panel("a", one), panels.Panel("b", other)], 17, "Caption.").draw()
     zoom = 1300 // (4 * 31)
     top, bottom, left, right = box(pixels)
-    grid = pictures.image_grid(one.reshape(6, 20, 30, 3), 17, zoom, columns=3, line=255)
+    grid = panels.image_grid(one.reshape(6, 20, 30, 3), 17, zoom, columns=3, line=255)
     np.testing.assert_array_equal(pixels[top:bottom, left : left + grid.shape[1]], grid)
-    grid = pictures.image_grid(other[0], 17, zoom)
+    grid = panels.image_grid(other[0], 17, zoom)
     np.testing.assert_array_equal(pixels[top : top + grid.shape[0], right - grid.shape[1] : right], grid)
     assert right - left > (3 * 31 + 30) * zoom
 
 
 def test_a_figure_has_labels_where_they_belong():
     titles = [["left", "right"], ["left", "right"]]
-    panel = pictures.Panel("Title", noise(2, 2, 8, 8, 3), ("one row", "another"), titles)
-    pixels = pictures.ImageFigure([panel], 17, "Caption.").draw()
+    panel = panels.Panel("Title", noise(2, 2, 8, 8, 3), ("one row", "another"), titles)
+    pixels = panels.ImageFigure([panel], 17, "Caption.").draw()
     top, bottom, left, _ = box(pixels)
     zoom = 1100 // 18
     is_ink = lambda pixels: (pixels < 100).any()
@@ -104,7 +104,7 @@ def test_a_figure_has_labels_where_they_belong():
 def test_a_long_caption_is_wrapped():
     images = noise(2, 2, 8, 8, 3)
     short, long = (
-        pictures.ImageFigure([pictures.Panel("", images)], 17, "A caption of a few words. " * times).draw()
+        panels.ImageFigure([panels.Panel("", images)], 17, "A caption of a few words. " * times).draw()
         for times in (1, 20)
     )
     assert long.shape[1] <= short.shape[1] and long.shape[0] > short.shape[0] + 40
@@ -113,7 +113,7 @@ def test_a_long_caption_is_wrapped():
 @pytest.mark.parametrize("size", [3, 8, 28, 64, 150, 400])
 def test_figures_of_small_and_of_large_images_fit_the_page(size):
     images = noise(8, 8, size, size, 3)
-    pixels = pictures.ImageFigure([pictures.Panel("a", images)], 17, "Caption.").draw()
+    pixels = panels.ImageFigure([panels.Panel("a", images)], 17, "Caption.").draw()
     assert 600 < pixels.shape[1] <= 1350 and pixels.shape[0] <= 1450
 
 
@@ -171,7 +171,7 @@ def test_the_density_of_a_model_of_classes_is_their_mean(monkeypatch):
 
 def test_samples_of_classes_are_a_row_each():
     grid = pictures.of_classes(Model((2, 3, 1), num_classes=5), num_samples=7)
-    rows = pictures.image_grid(np.repeat(np.arange(5), 7).reshape(35, 1, 1, 1) * np.ones([2, 3, 1]), 17, columns=7)
+    rows = panels.image_grid(np.repeat(np.arange(5), 7).reshape(35, 1, 1, 1) * np.ones([2, 3, 1]), 17, columns=7)
     np.testing.assert_array_equal(grid, rows)
 
 
@@ -183,7 +183,7 @@ def test_there_are_no_rows_without_classes_or_images(model):
 def test_a_saved_picture_opens_with_the_same_pixels(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, [5, 7, 3], np.uint8)
     path = tmp_path / "not" / "there" / "picture.png"
-    pictures.save(pixels, path)
+    panels.save_png(pixels, path)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)
 

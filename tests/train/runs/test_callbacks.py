@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tfp_realnvp as rnvp
-from train import callbacks, pictures
+from train.figures import pictures
+from train.runs import callbacks
 
 
 def run_epochs(callback, epochs, model=None):

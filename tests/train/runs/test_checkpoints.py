@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from train import checkpoints
+from train.runs import checkpoints
 
 X = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
 TOO_LARGE = np.full_like(X, 1e25)  # a step of it is skipped

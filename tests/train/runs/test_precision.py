@@ -3,7 +3,8 @@
 import pytest
 
 from tests.train.tiny_runs import tiny
-from train import precision, train
+from train import train
+from train.runs import precision
 
 
 @pytest.mark.parametrize("times, warned", [(14.2, True), (0.5, False)])
@@ -31,12 +32,12 @@ def test_a_type_is_timed(dtype):
 
 
 def test_a_run_warns_before_it_builds_its_flow(tmp_path, monkeypatch, caplog):
-    def begun(*args):
+    def new_model(*args):
         assert "config.model.dtype=mixed_bfloat16" in caplog.text
         raise KeyboardInterrupt
 
     monkeypatch.setattr(precision, "slowdown", lambda dtype: 9.0)
-    monkeypatch.setattr(train, "begun", begun)
+    monkeypatch.setattr(train, "new_model", new_model)
     config = tiny()
     config.model.dtype = "mixed_bfloat16"
     with pytest.raises(KeyboardInterrupt):

@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from tests.train import kills
 from tests.train.files import arrays_of
-from train import data, strategies
+from train import data
 from train.configs import default
+from train.runs import strategies
 
 pytestmark = pytest.mark.long
 
@@ -210,13 +211,12 @@ def test_a_tpu_that_is_not_there_is_named(monkeypatch):
 
 def test_what_replicas_cannot_do_is_refused():
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    strategies.check_batch_size(strategy, 5)
+    strategies.check_replicas(strategy, 5, 5)
     several = types.SimpleNamespace(num_replicas_in_sync=4)
     with pytest.raises(ValueError, match="batch_size must be a multiple of the number of replicas, 4; got 6"):
-        strategies.check_batch_size(several, 6)
-    strategies.check_steps_per_execution(strategy, 5)
+        strategies.check_replicas(several, 6, 1)
     with pytest.raises(ValueError, match="steps_per_execution must be 1 for 4 replicas that are not a TPU's; got 5"):
-        strategies.check_steps_per_execution(several, 5)
+        strategies.check_replicas(several, 8, 5)
 
 
 if __name__ == "__main__":

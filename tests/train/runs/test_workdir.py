@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from train import workdir
+from train.runs import workdir
 
 
 def test_one_run_at_a_time_is_let_in(tmp_path):
