@@ -27,7 +27,7 @@ def draw_samples(
     Raises:
       ValueError: if the workdir holds no model, or if `num_samples` is given for a model conditioned on vectors.
     """
-    model, _ = models.load_model(checks.check_config(config), workdir, model_file, None, data_dir)
+    model = models.load_model(checks.check_config(config), workdir, model_file, data_dir)
     folder = workdir / "samples"
     for path in pictures.write_samples(model, folder, "samples", min(num_samples or 64, 64), temperature, seed):
         print(f"wrote {path}")
@@ -56,7 +56,7 @@ def draw_figures(
     config = checks.check_config(config)
     if config.conditional:
         raise ValueError("conditional must be False for the figures, which are of an unconditional flow; got True")
-    model, test = models.load_model(config, workdir, model_file, config.test_split, data_dir)
+    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
     training = data.load(config, config.train_split, data_dir)
     paths = paper.write_figures(
         model,

@@ -52,7 +52,7 @@ def evaluate_model(
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
     """
     config = checks.check_config(config)
-    model, test = models.load_model(config, workdir, model_file, config.test_split, data_dir)
+    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
     result = write_result(model, test, config, workdir, model_file)
     print(json.dumps(result, indent=2))
     return result
@@ -73,7 +73,7 @@ def recalibrate_model(
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
     """
     config = checks.check_config(config)
-    model, training = models.load_model(config, workdir, model_file, config.train_split, data_dir)
+    model, training = models.load_model_and_examples(config, workdir, model_file, config.train_split, data_dir)
     rnvp.evaluation.recalibrate(model, data.evaluation_batches(training, config.evaluation.batch_size))
     path = workdir / "model_recalibrated.keras"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -108,8 +108,8 @@ _STRATEGY = flags.DEFINE_enum(
     "strategy",
     "auto",
     STRATEGIES,
-    "mode=train: the devices. auto: multi_worker where there is TF_CONFIG, tpu or mirrored where a TPU or "
-    "several GPUs are found, otherwise none: one device.",
+    "mode=train: the devices. auto: multi_worker if TF_CONFIG is set, tpu or mirrored if a TPU or several GPUs are "
+    "found, otherwise none: one device.",
 )
 flags.register_validator(
     "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"

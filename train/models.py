@@ -59,39 +59,55 @@ def flow_class(config: ml_collections.ConfigDict) -> type[rnvp.FlowModel]:
 
 
 def load_model(
-    config: ml_collections.ConfigDict,
-    workdir: pathlib.Path,
-    model_file: str,
-    split: str | None,
-    data_dir: str | os.PathLike | None,
-) -> tuple[rnvp.FlowModel, data.Examples | None]:
-    """The workdir's trained model, or the config's official checkpoint, and the examples of a split.
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, model_file: str, data_dir: str | os.PathLike | None
+) -> rnvp.FlowModel:
+    """The workdir's trained model, or the config's official checkpoint.
 
     Args:
       config: the run's config.
       workdir: the run's folder.
       model_file: name of the model's file in the workdir.
-      split: the split to load; None for no examples.
-      data_dir: see `data.load`.
+      data_dir: see `data.load`; only needed for an official checkpoint, which does not tell the shape of its images.
+
+    Raises:
+      ValueError: if the workdir holds no model.
+    """
+    if config.init_from_official:
+        return new_flow(config, data.load(config, config.test_split, data_dir))
+    return _load_trained(workdir / model_file)
+
+
+def load_model_and_examples(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    model_file: str,
+    split: str,
+    data_dir: str | os.PathLike | None,
+) -> tuple[rnvp.FlowModel, data.Examples]:
+    """The model of `load_model`, and the examples of a split, which fit it.
 
     Raises:
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
     """
-    path, examples = workdir / model_file, None
-    if not config.init_from_official and not path.exists():
-        raise ValueError(f"workdir must hold a trained model; there is no {path}. Train one with --mode=train")
-    if config.init_from_official or split is not None:
-        examples = data.load(config, split or config.test_split, data_dir)
     if config.init_from_official:
+        examples = data.load(config, split, data_dir)
         return new_flow(config, examples), examples
-    model = rnvp.load_model(path)
+    path = workdir / model_file
+    model = _load_trained(path)
+    examples = data.load(config, split, data_dir)
     arguments = model.get_config()
     there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
     there.update({name: arguments.get(name) for name in CONDITIONING})
-    here = {name: getattr(examples, name) for name in there} if examples else there
+    here = {name: getattr(examples, name) for name in there}
     if here != there:
         raise ValueError(
             f"config must have the data of {path}, {there}; dataset {config.dataset!r} with conditional="
             f"{config.conditional} has {here}. Give the run's --config"
         )
     return model, examples
+
+
+def _load_trained(path: pathlib.Path) -> rnvp.FlowModel:
+    if not path.exists():
+        raise ValueError(f"workdir must hold a trained model; there is no {path}. Train one with --mode=train")
+    return rnvp.load_model(path)

@@ -7,10 +7,8 @@ import ml_collections
 
 import tfp_realnvp as rnvp
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
-
 # config.decay ↦ function of the config, the number of steps to decay in, and the number of steps of an epoch
-DECAYS: dict[str, Callable[[ml_collections.ConfigDict, int, int], Schedule]] = {
+DECAYS: dict[str, Callable[[ml_collections.ConfigDict, int, int], keras.optimizers.schedules.LearningRateSchedule]] = {
     "cosine": lambda config, steps, _: keras.optimizers.schedules.CosineDecay(
         config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
     ),

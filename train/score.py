@@ -44,17 +44,20 @@ def score_folder(
       ValueError: if the workdir holds no model, or one that is not of images alone, or if no picture of the folder can
         be scored. An older scores.jsonl is then kept.
     """
-    config, paths = checks.check_config(config), folder.picture_paths(data_dir)
+    config, pictures = checks.check_config(config), folder.find_folder(data_dir)
+    paths = folder.picture_paths(pictures)
     if config.init_from_official and config.dataset != "folder":  # Other data sets would look for TFDS's files there.
         raise ValueError(f"dataset must be folder for mode=score of init_from_official; got {config.dataset!r}")
-    model, _ = models.load_model(config, workdir, model_file, None, data_dir)
+    model = models.load_model(config, workdir, model_file, data_dir)
     if model.num_bins is None or model.context_size:
         raise ValueError(f"model must be one of images without a context for mode=score; {model_file} is another")
-    path, scored, refused = workdir / "scores.jsonl", [], []
+    path = workdir / "scores.jsonl"
+    scored: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     draft = path.with_name(path.name + ".tmp")
     workdir.mkdir(parents=True, exist_ok=True)
     with draft.open("w") as file:
-        for line in score_pictures(model, paths, data_dir, config.evaluation.batch_size, config.evaluation.num_draws):
+        for line in score_pictures(model, paths, pictures, config.evaluation.batch_size, config.evaluation.num_draws):
             file.write(json.dumps(line) + "\n")
             (refused if "error" in line else scored).append(line)
     if not scored:
@@ -70,13 +73,14 @@ def score_folder(
 
 
 def score_pictures(
-    model: rnvp.FlowModel, paths: np.ndarray, data_dir: str | os.PathLike, batch_size: int, num_draws: int
+    model: rnvp.FlowModel, paths: np.ndarray, root: pathlib.Path, batch_size: int, num_draws: int
 ) -> Iterator[dict[str, Any]]:
-    """Yields the lines of `score_folder`: dictionaries of file, nats and bits_per_dim, or of file and error."""
+    """Yields the lines of `score_folder`: dictionaries of file (below `root`), nats and bits_per_dim, or error."""
     for start in range(0, len(paths), batch_size):
-        lines, images = [], []
+        lines: list[dict[str, Any]] = []
+        images = []
         for path in paths[start : start + batch_size]:
-            lines.append({"file": pathlib.Path(path).relative_to(data_dir).as_posix()})
+            lines.append({"file": pathlib.Path(path).relative_to(root).as_posix()})
             try:
                 images.append(folder.read_picture(path, model.event_shape, model.num_bins))
             except ValueError as error:

@@ -72,7 +72,7 @@ def train_and_evaluate(
         with strategies.own_folder(strategy, workdir) as folder, only_run_in(folder):
             write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
             with strategy.scope():
-                model = saved.load() or new
+                model = new if new and not saved.paths() else saved.load()
             step = checkpoints.step_of(model)
             strategies.check_workdir_is_shared(strategy, workdir, step)
             if step:

@@ -1,9 +1,11 @@
 """scikit-learn's breast cancer data by Real NVP for vectors: 30 measurements of 569 tumors, given their class."""
 
+import ml_collections
+
 from train.configs import eight_gaussians
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = eight_gaussians.get_config()
     config.dataset = "breast_cancer"
     config.conditional = True

@@ -3,7 +3,7 @@
 import ml_collections
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     # Data: a set of train/data/toy.py ("digits", "moons", ...), "folder" (pictures below --data_dir), or the name of a
     # TFDS data set with an "image".

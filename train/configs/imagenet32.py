@@ -1,9 +1,11 @@
 """Real NVP on ImageNet downsampled to 32×32, the paper's model and training (section 4.1)."""
 
+import ml_collections
+
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "downsampled_imagenet/32x32"
     config.test_split = "validation"

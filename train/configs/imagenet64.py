@@ -1,9 +1,11 @@
 """Real NVP on ImageNet downsampled to 64×64, the paper's model and training (section 4.1)."""
 
+import ml_collections
+
 from train.configs import imagenet32
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = imagenet32.get_config()
     config.dataset = "downsampled_imagenet/64x64"
     config.shorter_side = 64

@@ -1,9 +1,11 @@
 """Real NVP on the bedrooms of LSUN at 64×64, the paper's model and training (section 4.1)."""
 
+import ml_collections
+
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "lsun/bedroom"
     config.test_split = "validation"

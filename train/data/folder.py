@@ -27,7 +27,7 @@ def load_folder(config: ml_collections.ConfigDict, split: str, data_dir: str | o
     if data_dir and all(part.is_dir() for part in parts):
         train, test = map(picture_paths, parts)
     else:
-        every = picture_paths(data_dir)
+        every = picture_paths(find_folder(data_dir))
         # Not the last tenth: folders may be classes, and names dates.
         is_test = np.arange(len(every)) % 10 == 9
         train, test = every[~is_test], every[is_test]
@@ -47,15 +47,24 @@ def load_folder(config: ml_collections.ConfigDict, split: str, data_dir: str | o
     return dataclasses.replace(examples, dataset=images, event_shape=tuple(images.element_spec.shape))
 
 
-def picture_paths(folder: str | os.PathLike | None) -> np.ndarray:
+def find_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """The path of the folder of pictures.
+
+    Raises:
+      ValueError: if there is no such folder.
+    """
+    if not data_dir or not pathlib.Path(data_dir).is_dir():
+        raise ValueError(f"data_dir must be the folder of the pictures; got {data_dir!r}")
+    return pathlib.Path(data_dir)
+
+
+def picture_paths(folder: pathlib.Path) -> np.ndarray:
     """The paths of the pictures anywhere below a folder: an array of strings, in order.
 
     Raises:
-      ValueError: if there is no such folder, or no picture in it.
+      ValueError: if there is no picture.
     """
-    if not folder or not pathlib.Path(folder).is_dir():
-        raise ValueError(f"data_dir must be the folder of the pictures; got {folder!r}")
-    paths = sorted(str(path) for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ValueError(f"data_dir must hold pictures (jpeg, png, bmp or gif); there is none in {str(folder)!r}")
     return np.array(paths)

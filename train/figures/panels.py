@@ -5,6 +5,7 @@ import math
 import pathlib
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -89,7 +90,7 @@ class ImageFigure:
         paper_height = 2 * MARGIN + zoom * heights.max() + rows.max() * LINE
         figure = Figure((paper_width / DPI, paper_height / DPI), DPI)
 
-        def write(x: float, y: float, text: str, **style: str) -> None:
+        def write(x: float, y: float, text: str, **style: Any) -> None:
             figure.text(x / paper_width, 1 - y / paper_height, text, size=11, **style)
 
         left, bottom = MARGIN, 0
@@ -130,6 +131,6 @@ def save_png(pixels: np.ndarray, path: pathlib.Path) -> None:
 
 def _trim(pixels: np.ndarray, border: int = 12) -> np.ndarray:
     """The part of a picture that is not white, and a white border."""
-    is_inked = (pixels < 255).any(-1)
-    rows, columns = (np.flatnonzero(is_inked.any(axis)) for axis in (1, 0))
-    return pixels[rows[0] - border : rows[-1] + border + 1, columns[0] - border : columns[-1] + border + 1]
+    rows, columns, _ = np.nonzero(pixels < 255)
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    return pixels[top - border : bottom + border, left - border : right + border]

@@ -175,7 +175,8 @@ def interpolation(model: rnvp.FlowModel, images: np.ndarray, num_steps: int = 9)
     """
     num_pairs = min(len(images) // 2, 6)
     start, end = images[:num_pairs], images[num_pairs : 2 * num_pairs]
-    z = interpolated_latents(*np.split(model.encode(images[: 2 * num_pairs]), 2), num_steps)[:, 1:-1]
+    z_start, z_end = np.split(model.encode(images[: 2 * num_pairs]), 2)
+    z = interpolated_latents(z_start, z_end, num_steps)[:, 1:-1]
     decoded = _rows(model.decode(np.concatenate(z)), num_steps - 2)
     rows = np.concatenate([start[:, np.newaxis], decoded, end[:, np.newaxis]], axis=1)
     steps = [f"t = {fractions.Fraction(step, num_steps - 1)}" for step in range(1, num_steps - 1)]

@@ -116,6 +116,7 @@ def warn_if_not_drawn() -> Iterator[None]:
 
 def _log_prob(model: rnvp.FlowModel, points: np.ndarray) -> np.ndarray:
     """Nats of points; of their mean density over the labels if the model is conditioned on labels."""
-    contexts = [(np.full(len(points), label),) for label in range(model.num_classes or 0)] or [()]
+    labels = [np.full(len(points), label) for label in range(model.num_classes or 0)]
+    contexts: list[tuple[np.ndarray, ...]] = [(column,) for column in labels] or [()]
     nats = [model.predict(points, *context, batch_size=len(points), verbose=0) for context in contexts]
     return np.logaddexp.reduce(nats, axis=0) - math.log(len(nats))

@@ -41,24 +41,24 @@ class Checkpoints:
         """The files, the oldest first."""
         return sorted(self._folder.glob("step_*.keras"))
 
-    def load(self) -> rnvp.FlowModel | None:
-        """The model of the last checkpoint that can be loaded, or None if there are no checkpoints.
+    def load(self) -> rnvp.FlowModel:
+        """The model of the last checkpoint that can be loaded.
 
         Raises:
-          ValueError: if there are checkpoints, but none can be loaded.
+          ValueError: if there are no checkpoints, or if none can be loaded.
         """
         paths = self.paths()
+        if not paths:
+            raise ValueError(f"workdir must hold a checkpoint; there is none in {self._folder}")
         for path in reversed(paths):
             try:
                 return rnvp.load_model(path)
             except ValueError as error:
                 logging.warning(f"{error}: falling back to the checkpoint before it")
-        if paths:
-            raise ValueError(
-                f"workdir must hold a checkpoint that can be loaded; none of {', '.join(map(str, paths))} can. Nothing "
-                "was deleted: bring one back from a copy, or begin anew in another --workdir"
-            )
-        return None
+        raise ValueError(
+            f"workdir must hold a checkpoint that can be loaded; none of {', '.join(map(str, paths))} can. Nothing "
+            "was deleted: bring one back from a copy, or begin anew in another --workdir"
+        )
 
     def save(self, model: rnvp.FlowModel) -> None:
         """Saves a checkpoint of the model's step.

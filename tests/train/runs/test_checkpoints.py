@@ -50,7 +50,8 @@ def contents(folder):
 
 
 def test_the_last_few_are_kept_and_the_last_is_loaded(model, folder):
-    assert checkpoints.Checkpoints(folder, 1).load() is None
+    with pytest.raises(ValueError, match="workdir must hold a checkpoint; there is none in .*checkpoints"):
+        checkpoints.Checkpoints(folder, 1).load()
     saved = save(model, folder, [1, 2, 30, 4], keep=2)
     assert steps_in(folder) == [2, 4, 30]  # what is ahead of the step is left alone
     assert checkpoints.step_of(saved.load()) == 30
