@@ -9,7 +9,7 @@ COPIES = (1, 2, 4)  # of config A's couplings, of one block, one after the other
 REPETITIONS = 3
 
 
-def memory(run):
+def measure_memory(run):
     """Each flow in fresh processes, one plain and one rematerialized, whose steps are timed in turn.
 
     A step of two images comes first, traced for any number of them. The memory of a step is that by which the process

@@ -44,8 +44,8 @@ def score_folder(
       ValueError: if the workdir holds no model, or one that is not of images alone, or if no picture of the folder can
         be scored. An older scores.jsonl is then kept.
     """
-    config, pictures = checks.check_config(config), folder.find_folder(data_dir)
-    paths = folder.picture_paths(pictures)
+    config, root = checks.check_config(config), folder.find_folder(data_dir)
+    paths = folder.picture_paths(root)
     if config.init_from_official and config.dataset != "folder":  # Other data sets would look for TFDS's files there.
         raise ValueError(f"dataset must be folder for mode=score of init_from_official; got {config.dataset!r}")
     model = models.load_model(config, workdir, model_file, data_dir)
@@ -57,7 +57,7 @@ def score_folder(
     draft = path.with_name(path.name + ".tmp")
     workdir.mkdir(parents=True, exist_ok=True)
     with draft.open("w") as file:
-        for line in score_pictures(model, paths, pictures, config.evaluation.batch_size, config.evaluation.num_draws):
+        for line in score_pictures(model, paths, root, config.evaluation.batch_size, config.evaluation.num_draws):
             file.write(json.dumps(line) + "\n")
             (refused if "error" in line else scored).append(line)
     if not scored:
@@ -75,7 +75,7 @@ def score_folder(
 def score_pictures(
     model: rnvp.FlowModel, paths: np.ndarray, root: pathlib.Path, batch_size: int, num_draws: int
 ) -> Iterator[dict[str, Any]]:
-    """Yields the lines of `score_folder`: dictionaries of file (below `root`), nats and bits_per_dim, or error."""
+    """Yields the lines of `score_folder`, each with a path from `root` and its nats and bits_per_dim, or its error."""
     for start in range(0, len(paths), batch_size):
         lines: list[dict[str, Any]] = []
         images = []
