@@ -9,7 +9,7 @@ from tfp_realnvp import architectures
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A run that is looked at only: who changes something copies it first."""
+    """A finished run, for reading only: a test that changes files copies them first."""
     return run_to_the_end(tiny(), tmp_path_factory.mktemp("runs"))
 
 

@@ -1,4 +1,4 @@
-"""Configs that cannot be meant: what is wrong is named, and nothing is written."""
+"""Wrong configs: the error names the wrong field, and nothing is written."""
 
 import ml_collections
 import pytest

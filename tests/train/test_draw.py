@@ -1,4 +1,4 @@
-"""What is drawn from a run's model."""
+"""The pictures of a run's model."""
 
 import numpy as np
 import pytest

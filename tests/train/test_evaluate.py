@@ -1,4 +1,4 @@
-"""What is measured of a run's model, and its moments anew."""
+"""The evaluation of a run's model, and the recalibration of its moments."""
 
 import json
 import shutil

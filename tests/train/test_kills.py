@@ -1,4 +1,4 @@
-"""Runs of the command line that are terminated, killed and given again, in processes of their own."""
+"""Runs of the command line, each in its own process, that are terminated, killed and repeated."""
 
 import signal
 
@@ -22,12 +22,12 @@ RUN = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that is terminated, given again, killed and given again, and a second one that comes while it is there."""
+    """A run that is terminated, repeated, killed and repeated, and a second run in its workdir meanwhile."""
     folder = tmp_path_factory.mktemp("runs")
     undisturbed, disturbed, done = folder / "undisturbed", folder / "disturbed", {}
     process = kills.start(disturbed, *RUN)
     kills.wait_for_a_checkpoint(disturbed, process, "")
-    process.send_signal(signal.SIGSTOP)  # it holds its workdir for as long as it takes
+    process.send_signal(signal.SIGSTOP)  # It keeps its workdir until SIGCONT.
     done["second"] = kills.finish(kills.start(disturbed, *RUN))
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""How the learning rate of a config goes, and that its optimizer can be saved."""
+"""The learning rate schedule of a config, and the saving of its optimizer."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Runs end to end, on flows that are traced in seconds: what they leave, how they resume, what they refuse."""
+"""Runs end to end with small flows: their files, their resuming, and their errors."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from train import data, draw, evaluate, train
 
 pytestmark = pytest.mark.long
 
-# What a run leaves.
+# The files of a run.
 
 
 def test_a_run_leaves_its_config(run):
@@ -118,14 +118,16 @@ def test_a_model_in_bfloat16_is_left_in_float32(tmp_path, eagerly):
     np.testing.assert_array_equal(final.decode(final.encode(images)), images)
 
 
-# Given again.
+# Repeated runs.
 
 
 def assert_resumes(run, config, folder):
-    """A copy of the crashed run in a folder, given again, ends with the same metrics and weights."""
+    """A copy of the crashed run, repeated, ends with the same metrics and weights."""
     crashed = shutil.copytree(run.crashed, folder / "again")
     assert len(metrics(crashed)) == 2 and not (crashed / "model.keras").exists()
-    assert arrays_of(last(crashed))["optimizer/vars/0"] == 3  # steps, the last in the middle of an epoch
+    assert (
+        arrays_of(last(crashed))["optimizer/vars/0"] == 3
+    )  # The number of steps: it crashed in the middle of an epoch.
     assert train.train_and_evaluate(config, crashed) == run.result
     assert metrics(crashed) == metrics(run.workdir)
     for name in ("checkpoints/step_0000000004.keras", "checkpoints/best.keras", "model.keras"):
@@ -144,7 +146,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     best, latest = (
         keras.saving.load_model(run.crashed / f"checkpoints/{name}.keras") for name in ("best", "step_0000000002")
     )
-    averages = latest.optimizer.variables[1 : 1 + len(latest.trainable_variables)]  # behind the number of steps
+    averages = latest.optimizer.variables[1 : 1 + len(latest.trainable_variables)]  # after the number of steps
     for kept, average in zip(best.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
     assert any(np.abs(w - a).max() > 1e-3 for w, a in zip(latest.trainable_variables, averages, strict=True))
@@ -196,19 +198,19 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
 
 
 def test_a_resumed_run_of_another_length_is_another_config(run):
-    workdir = run.workdir  # the schedule of the learning rate depends on the number of epochs
+    workdir = run.workdir  # The learning rate depends on the number of epochs.
     with pytest.raises(ValueError, match="epochs = 2 there, 3 here"):
         train.train_and_evaluate(tiny(epochs=3), workdir)
 
 
 def test_epochs_without_a_number_are_never_the_best_so_far(tmp_path):
-    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # nor is the first of a new run
+    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # A new run has no best value.
     lines = [json.dumps({"bits_per_dim": value}) for value in (np.nan, 4.0, 3.0)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     assert [train.best_so_far(tmp_path, "bits_per_dim", epoch) for epoch in (1, 2, 3)] == [np.inf, 4.0, 3.0]
 
 
-# Other flows, and what they begin with and are conditioned on.
+# Other flows: their initialization and their contexts.
 
 
 @pytest.mark.parametrize("adapt", [False, True])
@@ -267,7 +269,7 @@ def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, caps
     assert result["accuracy"] == np.mean(model.classify(images) == labels)
     assert f"accuracy {result['accuracy']:.4f}" in capsys.readouterr().out
     with Image.open(tmp_path / "samples/classes.png") as picture:
-        assert picture.size == (6 * 89, 6 * 89)  # of 10 by 10 images and the lines between
+        assert picture.size == (6 * 89, 6 * 89)  # 10 by 10 images, and the lines between them
     (tmp_path / "samples/classes.png").unlink()
     draw.draw_samples(config, tmp_path)
     assert {"samples.png", "classes.png", "final.png"} <= {path.name for path in (tmp_path / "samples").iterdir()}

@@ -1,4 +1,4 @@
-"""Runs that are traced in seconds, and what to look at of what they leave."""
+"""Runs with small flows, and helpers to read their files."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ OFFICIAL = pathlib.Path(__file__).parents[1] / "data/official_small/model.ckpt"
 
 
 def tiny(**fields):
-    """A flow of one scale over the digits, two epochs of two steps, and splits that the batches do not divide."""
+    """A flow of one scale on the digits, two epochs of two steps, and splits that the batch size does not divide."""
     config = default.get_config()
     config.update(dataset="digits", validation_split="validation[:30]", test_split="test[:50]", samples_every=1)
     config.update(epochs=2, steps_per_epoch=2, batch_size=8, shift=0.5)
@@ -31,7 +31,7 @@ def tiny(**fields):
 
 
 def official(**fields):
-    """A config over images of the checkpoint's size."""
+    """A config with images of the checkpoint's size."""
     config = tiny(dataset="cifar10", validation_split="", test_split="test", crop=16, shift=0.0, epochs=1, **fields)
     config.update(init_from_official=str(OFFICIAL), steps_per_epoch=1)
     return config
@@ -45,12 +45,12 @@ class Run:
 
 
 def run_to_the_end(config, folder):
-    """A finished run: its workdir (not to be changed), what it returned, and its workdir as a crash would leave it."""
+    """A finished run: its workdir (not to be changed), its result, and a copy of its workdir after a crash."""
     workdir, crashed = folder / "not" / "there", folder / "crashed"
     save_picture = callbacks.SamplePictures.on_epoch_end
 
     def crash(self, epoch, logs=None):
-        if epoch == 1:  # the worst moment: the metrics of the second epoch are written, but not its checkpoint
+        if epoch == 1:  # The worst moment: the second epoch has its metrics, but no checkpoint.
             shutil.copytree(workdir, crashed)
         save_picture(self, epoch, logs)
 
@@ -63,7 +63,7 @@ def run_to_the_end(config, folder):
 def metrics(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        assert line.pop("images_per_s") > 0  # the only one that differs from run to run
+        assert line.pop("images_per_s") > 0  # It alone differs from run to run.
     return lines
 
 
@@ -73,7 +73,7 @@ def last(workdir):
 
 
 def facts(result):
-    """What a result says of how it was got."""
+    """The settings of a result."""
     return {name: result[name] for name in ("split", "num_examples", "step", "num_draws", "model")}
 
 
@@ -89,7 +89,7 @@ def assert_same(arrays, others):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Plain(architectures.RealNVP):
-    """A flow of other arguments, without a context, that learns from the data what to standardize."""
+    """A flow with other arguments, without a context, and with a standardization by the data."""
 
     def __init__(self, event_shape, width=2, num_bins="auto", seed=None, dtype=None, name="plain"):
         super().__init__(

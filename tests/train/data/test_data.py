@@ -1,4 +1,4 @@
-"""Data sets by name: their splits, the stream of training batches, and what is said where data are missing."""
+"""Data sets by name: their splits, their batches, and the errors for missing data."""
 
 import dataclasses
 import math
@@ -29,7 +29,7 @@ def load(dataset, split, data_dir=None, **fields):
 
 
 def rows(examples):
-    """The examples as a list of tuples of numbers, which can be sorted and compared."""
+    """The examples as a list of tuples of numbers, for sorting and comparing."""
     batches = examples.dataset.batch(1000).as_numpy_iterator()
     return [tuple(row) for batch in batches for row in batch.reshape(len(batch), -1).tolist()]
 
@@ -61,7 +61,7 @@ def landscapes(size, crop=4):
 
 
 def corner(crop, images):
-    """The number of the image that a crop is a window of, and the row and the column where the window begins."""
+    """The number of a crop's image, and the row and the column of its first pixel there."""
     number, place = divmod(int(crop[0, 0, 0]), 1000)
     i, j = divmod(place, images[number].shape[1])
     np.testing.assert_array_equal(crop, images[number][i : i + crop.shape[0], j : j + crop.shape[1]])
@@ -131,7 +131,7 @@ def tfds_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scenes(tfds_dir):
-    """The images of the test split of "scenes", as they are."""
+    """The images of the test split of "scenes", without preprocessing."""
     images = [example["image"] for example in tfds.load("scenes", split="test", data_dir=tfds_dir).as_numpy_iterator()]
     assert sorted(image.shape[:2] for image in images) == sorted(SCENES)
     return images
@@ -164,7 +164,7 @@ def test_the_splits_of_the_digits_are_disjoint_and_hold_all():
     splits = {split: rows(load("digits", split)) for split in ("train", "validation", "test")}
     assert {split: len(found) for split, found in splits.items()} == {"train": 1397, "validation": 100, "test": 300}
     every_row = [row for found in splits.values() for row in found]
-    assert len(every_row) == 1797 and len(set(every_row)) == 1797  # no digit is there twice in scikit-learn's data
+    assert len(every_row) == 1797 and len(set(every_row)) == 1797  # scikit-learn's digits are distinct.
 
 
 @pytest.mark.parametrize("dataset", sorted({*toy.SETS} - {"gaussian_linear"}))
@@ -194,7 +194,7 @@ def test_digits_come_with_what_they_are():
     assert (examples.num_classes, examples.context_size, examples.size) == (10, None, 300)
     images, labels = columns(examples)
     assert [which[image.tobytes()] for image in images] == labels.tolist()
-    np.testing.assert_array_equal(images, columns(load("digits", "test")))  # in the same order
+    np.testing.assert_array_equal(images, columns(load("digits", "test")))  # The order is the same.
 
 
 TOYS = [
@@ -264,7 +264,9 @@ def test_the_parameters_have_the_posterior_given_what_is_seen_of_them():
     mean, covariance = toy.gaussian_linear_posterior(y)
     assert (mean.shape, covariance.shape) == ((50_000, 3), (3, 3))
     np.testing.assert_allclose(np.cov((theta - mean).T), covariance, atol=0.01)
-    np.testing.assert_allclose(y.T @ (theta - mean) / len(y), np.zeros([4, 3]), atol=0.03)  # nothing is left to learn
+    np.testing.assert_allclose(
+        y.T @ (theta - mean) / len(y), np.zeros([4, 3]), atol=0.03
+    )  # The residual does not depend on y.
     np.testing.assert_allclose(np.cov(theta.T), np.eye(3), atol=0.03)
 
 
@@ -279,7 +281,7 @@ def test_a_folder_with_train_and_test_below_it_has_these_splits(tmp_path):
     assert (train.size, test.size, train.event_shape, train.num_bins) == (3, 1, (6, 4, 3), 256)
     assert train.dataset.element_spec == tf.TensorSpec([6, 4, 3], tf.uint8)
     first = next(train.dataset.as_numpy_iterator())
-    np.testing.assert_array_equal(first, np.broadcast_to([0, 0, 200], [6, 4, 3]))  # a PNG file keeps its colors
+    np.testing.assert_array_equal(first, np.broadcast_to([0, 0, 200], [6, 4, 3]))  # A PNG file keeps its colors.
 
 
 def test_a_folder_without_them_holds_a_tenth_out(tmp_path):
@@ -320,7 +322,7 @@ def test_a_folder_is_read_as_keras_does(tmp_path):
 def test_slices_of_a_folder_are_tfdss(tmp_path):
     write_pictures(tmp_path, [f"{number:02d}.png" for number in range(20)])
     reds = lambda split: [row[0] // 10 for row in rows(load("folder", split, str(tmp_path)))]
-    others = [number for number in range(20) if number % 10 < 9]  # of a folder of classes, some of each are held out
+    others = [number for number in range(20) if number % 10 < 9]  # In a folder of classes, some of each are held out.
     assert reds("train") == others and reds("test") == [9, 19]
     assert reds("train[:-5]") + reds("train[-5:]") == others
     assert reds("train[:50%]") == others[:9]
@@ -640,7 +642,7 @@ def test_evaluation_covers_every_example_once_in_order():
     assert numbers(batches) == list(range(10))
 
 
-# What is said where data are missing.
+# Errors for missing data.
 
 
 @pytest.mark.parametrize("dataset", ["nope", "", "no such:name", "cifar10:9.9.9"])

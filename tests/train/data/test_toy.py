@@ -1,4 +1,4 @@
-"""The embedded and the drawn data sets, and a posterior that is known exactly."""
+"""The embedded and the sampled data sets, and a posterior that is known exactly."""
 
 import numpy as np
 import pytest

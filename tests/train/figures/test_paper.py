@@ -1,4 +1,4 @@
-"""The figures: what they show is what the paper's equations say, and the files."""
+"""The figures of the paper: their images by the paper's equations, and their files."""
 
 import types
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("module_eagerly")
 
 
 class Identity:
-    """A model whose latents are the levels themselves, in one scale; what it decodes is `error` too large."""
+    """A model of one scale; its latents are the pixel levels, and its decoded levels are too large by `error`."""
 
     num_bins, base_distribution = 17, tfd.Sample(tfd.Normal(8.0, 4.0), (8, 8, 1))
 
@@ -54,7 +54,7 @@ class Identity:
 
 
 class Halves(Identity):
-    """Of two scales: the finer one is the upper half of the image."""
+    """A model of two scales: the finer one is the upper half of the image."""
 
     def latents_by_scale(self, z):
         return [z[:, :4], z[:, 4:]]
@@ -65,7 +65,7 @@ class Halves(Identity):
 
 @pytest.fixture(scope="module")
 def model():
-    """Two scales of random weights."""
+    """A flow of two scales with random weights."""
     model = rnvp.Glow((8, 8, 1), num_scales=2, steps_per_scale=1, filters=2, num_bins=17, seed=0)
     laws.randomize_weights(model.weights)
     model.compile()
@@ -173,7 +173,7 @@ def test_the_hierarchy_has_a_column_a_scale():
 
 
 def test_the_hierarchy_of_a_flow(model):
-    """All latents give the image, and those of the coarse scale what the flow makes of them."""
+    """All latents give the image; the coarse latents alone give another image, decoded from them."""
     z = model.encode(TEST[:8])
     for images in panels(paper.hierarchy(model, TEST)):
         np.testing.assert_array_equal(images[:, :2], np.stack([TEST[:8]] * 2, axis=1))

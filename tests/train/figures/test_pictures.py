@@ -65,7 +65,7 @@ def noise(*shape):
 
 
 def box(pixels):
-    """Where the colors are, as all text is gray: top, bottom, left, right."""
+    """The edges of the colored part (all text is gray): top, bottom, left, right."""
     rows, columns = np.nonzero((pixels != pixels[..., :1]).any(-1))
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
@@ -128,12 +128,12 @@ def test_a_density_is_drawn_beside_samples_and_data(data, panels):
     pixels = pictures.plane_density(log_prob, np.random.default_rng(0).normal(size=[50, 2]), data)
     assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
     assert pixels.shape[1] == panels * 500
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50  # more than an empty frame
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50  # An empty frame has fewer.
     assert [(points.shape, points.dtype) for points in seen] == [((200 * 200, 2), np.float32)]
 
 
 class Model:
-    """What `of_samples` and `of_classes` need of a model; an image of class i is of level i."""
+    """A model with the methods for `of_samples` and `of_classes`; an image of class i has level i."""
 
     num_bins = 17
 
@@ -166,7 +166,7 @@ def test_there_is_no_picture_where_samples_need_a_context():
 def test_the_density_of_a_model_of_classes_is_their_mean(monkeypatch):
     monkeypatch.setattr(pictures, "plane_density", lambda log_prob, samples: log_prob(samples))
     plain, of_classes = (pictures.of_samples(Model((2,), num_classes)) for num_classes in (None, 3))
-    np.testing.assert_allclose(of_classes, plain + np.log(2), rtol=1e-5)  # of 1, 2 and 3
+    np.testing.assert_allclose(of_classes, plain + np.log(2), rtol=1e-5)  # the mean of 1, 2 and 3
 
 
 def test_samples_of_classes_are_a_row_each():

@@ -1,4 +1,4 @@
-"""When pictures are saved, and which lines of the metrics a resumed run keeps."""
+"""The times of pictures, the lines of metrics after a resume, and the throughput."""
 
 import json
 import types

@@ -1,4 +1,4 @@
-"""Which checkpoints there are, when they are saved, and what becomes of damaged ones."""
+"""Checkpoints: the files that are kept, the times of saving, and damaged files."""
 
 import os
 import resource
@@ -14,12 +14,12 @@ import tfp_realnvp as rnvp
 from train.runs import checkpoints
 
 X = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
-TOO_LARGE = np.full_like(X, 1e25)  # a step of it is skipped
+TOO_LARGE = np.full_like(X, 1e25)  # Its step is skipped.
 
 
 @pytest.fixture(scope="module")
 def model():
-    """A flow that has been trained for 0 steps; tests may train it."""
+    """An untrained flow; tests may train it."""
     model = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(3,), seed=0)
     model.compile()
     return model
@@ -53,7 +53,7 @@ def test_the_last_few_are_kept_and_the_last_is_loaded(model, folder):
     with pytest.raises(ValueError, match="workdir must hold a checkpoint; there is none in .*checkpoints"):
         checkpoints.Checkpoints(folder, 1).load()
     saved = save(model, folder, [1, 2, 30, 4], keep=2)
-    assert steps_in(folder) == [2, 4, 30]  # what is ahead of the step is left alone
+    assert steps_in(folder) == [2, 4, 30]  # Checkpoints of later steps remain.
     assert checkpoints.step_of(saved.load()) == 30
     save(model, folder, [1000], keep=2)
     assert steps_in(folder) == [30, 1000]
@@ -113,11 +113,11 @@ def test_what_a_killed_process_had_begun_to_write_is_removed(model, folder):
     assert steps_in(folder) == [1, 3]
 
 
-# When they are saved.
+# The times of saving.
 
 
 def fit(model, folder, batches, steps_per_epoch, epochs, steps=0, minutes=0.0, termination=None, callbacks=()):
-    """Trains on from the model's step and returns the steps that are saved."""
+    """Trains from the model's step on and returns the saved steps."""
     saving = checkpoints.Saving(
         checkpoints.Checkpoints(folder, keep=99), steps_per_epoch, steps, minutes, termination or threading.Event()
     )

@@ -1,4 +1,4 @@
-"""The warning of networks in a precision that this machine emulates."""
+"""The warning for networks in a precision that this machine emulates."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Runs of several workers, each a process of its own on 127.0.0.1, and what the strategies are chosen by."""
+"""Runs of several workers, each a process on 127.0.0.1, and the choice of a strategy."""
 
 import json
 import os
@@ -37,7 +37,7 @@ RUN = [
     "--config.validation_split=test[:33]",
     "--config.test_split=test[:77]",
 ]
-# What a user writes; each worker leaves its weights, and what it got of the evaluation of 17 examples by 5.
+# A user's program: each worker saves its weights, and its evaluation of 17 examples in batches of 5.
 PROGRAM = """
 import sys
 import numpy as np, tensorflow as tf
@@ -55,7 +55,7 @@ np.savez(sys.argv[1], nats, *[weight.numpy() for weight in model.weights])
 
 
 def start(arguments, number=1, **environment):
-    """So many workers of a run: processes."""
+    """Starts workers of a run; returns their processes."""
     sockets = [socket.socket() for _ in range(number)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -75,7 +75,7 @@ def start(arguments, number=1, **environment):
 
 
 def finish(workers):
-    """Waits for their ends; returns their outputs."""
+    """Waits for the workers; returns their outputs."""
     outputs = [worker.communicate(timeout=300)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * len(workers), "\n".join(outputs)
     return outputs
@@ -102,7 +102,7 @@ def test_three_workers_train_like_one_device_and_end_with_the_same_bits(tmp_path
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of one process, and the same by two workers, one of which was killed, and then one terminated."""
+    """A run of one process, and the same by two workers: first one is killed, then one is terminated."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "tmp").mkdir()
     one, many = ([*RUN, f"--workdir={folder / name}"] for name in ("one", "many"))
@@ -115,7 +115,7 @@ def runs(tmp_path_factory):
     error, _ = chief.communicate(timeout=300)
     seconds = time.monotonic() - killed
     other.communicate()
-    (left,) = (folder / "tmp").glob("worker_*")  # by the one that was killed
+    (left,) = (folder / "tmp").glob("worker_*")  # The killed worker has left it.
     left.rename(folder / "left")
     workers, last = begin(), kills.newest(folder / "many")
     kills.wait_for_a_checkpoint(folder / "many", workers[0], last)
@@ -171,7 +171,7 @@ def test_workers_share_each_batch_out(number):
     examples = data.load(config, "train[:50]")
     batches = lambda context: data.training_batches(examples, 12, 0, 3, shift=0.5, input_context=context)
     contexts = [tf.distribute.InputContext(number, index, number) for index in range(number)]
-    shares = [[batch.numpy() for batch in batches(context).take(6)] for context in contexts]  # into the second pass
+    shares = [[batch.numpy() for batch in batches(context).take(6)] for context in contexts]  # up to the second pass
     in_order = lambda images: np.unique(images.reshape(len(images), -1), axis=0, return_counts=True)
     for expected, *parts in zip(batches(None).take(6), *shares, strict=True):
         assert {len(part) for part in parts} == {12 // number}
@@ -204,7 +204,7 @@ def test_a_wrong_tf_config_is_shown(value, monkeypatch):
 
 
 def test_a_tpu_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr("gc.collect", int)  # TensorFlow's, of what all tests before have left: half a minute
+    monkeypatch.setattr("gc.collect", int)  # TensorFlow's collection of the garbage of all tests takes half a minute.
     with pytest.raises(ValueError, match="strategy must be another than tpu on a machine without a TPU"):
         strategies.tpu()
 

@@ -1,4 +1,4 @@
-"""One run a workdir, and files that are replaced as a whole."""
+"""One run per workdir, and files that are replaced as a whole."""
 
 import json
 import os
