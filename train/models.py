@@ -43,7 +43,8 @@ def flow_class(config: ml_collections.ConfigDict) -> type[rnvp.FlowModel]:
     Raises:
       ValueError: if there is no such class.
     """
-    if config.architecture in architectures.__all__:
+    families = sorted({*architectures.__all__} - {"Architecture"})
+    if config.architecture in families:
         return getattr(architectures, config.architecture)
     module, _, name = config.architecture.rpartition(".")
     try:
@@ -53,7 +54,7 @@ def flow_class(config: ml_collections.ConfigDict) -> type[rnvp.FlowModel]:
         return flow
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"architecture must be one of {sorted(architectures.__all__)}, or the module.Class of your own; got "
+            f"architecture must be one of {families}, or the module.Class of your own; got "
             f"{config.architecture!r} ({error})"
         ) from error
 
@@ -67,7 +68,7 @@ def load_model(
       config: the run's config.
       workdir: the run's folder.
       model_file: name of the model's file in the workdir.
-      data_dir: see `data.load`; only needed for an official checkpoint, which does not tell the shape of its images.
+      data_dir: see `data.load`; the shape of an official checkpoint's images comes from the data.
 
     Raises:
       ValueError: if the workdir holds no model.
@@ -105,6 +106,17 @@ def load_model_and_examples(
             f"{config.conditional} has {here}. Give the run's --config"
         )
     return model, examples
+
+
+def num_levels(model: rnvp.FlowModel) -> int:
+    """The model's number of pixel levels.
+
+    Raises:
+      ValueError: for a model of continuous data.
+    """
+    if model.num_bins is None:
+        raise ValueError("model must be one of pixel levels for pictures; got num_bins=None")
+    return model.num_bins
 
 
 def _load_trained(path: pathlib.Path) -> rnvp.FlowModel:

@@ -82,7 +82,7 @@ def score_pictures(
         for path in paths[start : start + batch_size]:
             lines.append({"file": pathlib.Path(path).relative_to(root).as_posix()})
             try:
-                images.append(folder.read_picture(path, model.event_shape, model.num_bins))
+                images.append(folder.read_picture(path, model.event_shape, models.num_levels(model)))
             except ValueError as error:
                 lines[-1]["error"] = str(error)
         nats = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []

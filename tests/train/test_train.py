@@ -265,7 +265,7 @@ def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, caps
     images, labels = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
     model = keras.saving.load_model(tmp_path / "model.keras")
     assert model.num_classes == 10
-    np.testing.assert_allclose(result["loss"], -model.predict(images, labels, verbose=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["loss"], -model.predict(images, labels=labels, verbose=0).mean(), rtol=1e-5)
     assert result["accuracy"] == np.mean(model.classify(images) == labels)
     assert f"accuracy {result['accuracy']:.4f}" in capsys.readouterr().out
     with Image.open(tmp_path / "samples/classes.png") as picture:
@@ -290,7 +290,7 @@ def test_a_flow_of_a_context_is_trained(tmp_path, eagerly):
     theta, y = next(data.evaluation_batches(data.load(config, "train"), 50_000).as_numpy_iterator())
     np.testing.assert_allclose(model.networks[0].mean, theta.mean(0), atol=1e-5)
     theta, y = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
-    np.testing.assert_allclose(result["loss"], -model.predict(theta, y, verbose=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["loss"], -model.predict(theta, context=y, verbose=0).mean(), rtol=1e-5)
 
 
 if __name__ == "__main__":

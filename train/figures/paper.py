@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tfp_realnvp as rnvp
 
+from ..models import num_levels
 from .panels import ImageFigure, Panel, save_png
 
 NUM_TEST_IMAGES = 8  # the fewest that suffice for every figure
@@ -94,7 +95,7 @@ def samples(model: rnvp.FlowModel, seed: int = 0, num_samples: int = 64) -> Imag
     """
     images = model.sample(num_samples, seed=seed)
     caption = f"{num_samples} samples at temperature 1."
-    return ImageFigure([Panel("Samples", _rows(images, 8))], model.num_bins, caption)
+    return ImageFigure([Panel("Samples", _rows(images, 8))], num_levels(model), caption)
 
 
 def data_and_samples(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -> ImageFigure:
@@ -111,7 +112,7 @@ def data_and_samples(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -
     data = _rows(images[: min(len(images), 64) // 8 * 8], 8)
     sampled = _rows(model.sample(8 * len(data), seed=seed), 8)
     caption = f"{8 * len(data)} test images, and as many samples at temperature 1."
-    return ImageFigure([Panel("Test images", data), Panel("Samples", sampled)], model.num_bins, caption)
+    return ImageFigure([Panel("Test images", data), Panel("Samples", sampled)], num_levels(model), caption)
 
 
 def reconstructions(model: rnvp.FlowModel, images: np.ndarray) -> ImageFigure:
@@ -129,10 +130,10 @@ def reconstructions(model: rnvp.FlowModel, images: np.ndarray) -> ImageFigure:
     difference = np.abs(images.astype(int) - decoded)
     caption = (
         "A flow is invertible: test images x, their reconstructions from their latents, and the absolute difference. "
-        f"The largest difference is {difference.max()} of {model.num_bins - 1} levels."
+        f"The largest difference is {difference.max()} of {num_levels(model) - 1} levels."
     )
     rows = Panel("Reconstructions", np.stack([images, decoded, difference]), ("x", "decode(encode(x))", "difference"))
-    return ImageFigure([rows], model.num_bins, caption)
+    return ImageFigure([rows], num_levels(model), caption)
 
 
 def manifold(model: rnvp.FlowModel, images: np.ndarray, num_angles: int = 8) -> ImageFigure:
@@ -159,7 +160,7 @@ def manifold(model: rnvp.FlowModel, images: np.ndarray, num_angles: int = 8) -> 
         Panel("Manifold", decoded, [f"φ = {angle}" for angle in angles], titles),
         Panel("Test images", corners[:, np.newaxis], ("z₁", "z₂", "z₃", "z₄"), [[""]]),
     ]
-    return ImageFigure(panels, model.num_bins, caption)
+    return ImageFigure(panels, num_levels(model), caption)
 
 
 def interpolation(model: rnvp.FlowModel, images: np.ndarray, num_steps: int = 9) -> ImageFigure:
@@ -181,7 +182,7 @@ def interpolation(model: rnvp.FlowModel, images: np.ndarray, num_steps: int = 9)
     rows = np.concatenate([start[:, np.newaxis], decoded, end[:, np.newaxis]], axis=1)
     steps = [f"t = {fractions.Fraction(step, num_steps - 1)}" for step in range(1, num_steps - 1)]
     caption = "z = (1 − t) z₀ + t z₁, decoded, for the latents z₀ and z₁ of the test images at the row's ends."
-    return ImageFigure([Panel("Interpolation", rows, titles=[["data", *steps, "data"]])], model.num_bins, caption)
+    return ImageFigure([Panel("Interpolation", rows, titles=[["data", *steps, "data"]])], num_levels(model), caption)
 
 
 def hierarchy(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -> ImageFigure:
@@ -213,7 +214,7 @@ def hierarchy(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -> Image
         "Test images, decoded without the latents of the finest scale, the two finest, and so on. Above each column: "
         "the percentage of latents kept. The others are sampled from the base distribution (left), or zero (right)."
     )
-    return ImageFigure(panels, model.num_bins, caption)
+    return ImageFigure(panels, num_levels(model), caption)
 
 
 def larger_samples(model: rnvp.FlowModel, factor: int, num_samples: int, seed: int = 0) -> ImageFigure:
@@ -234,7 +235,7 @@ def larger_samples(model: rnvp.FlowModel, factor: int, num_samples: int, seed: i
     images = model.sample(num_samples, seed=seed, batch_size=1, image_size=size)
     caption = f"Drawn with {size[0]}×{size[1]} pixels from a model of images of {height}×{width}, at temperature 1."
     panel = Panel(f"Samples at {factor} times the size", _rows(images, min(num_samples, 2)))
-    return ImageFigure([panel], model.num_bins, caption)
+    return ImageFigure([panel], num_levels(model), caption)
 
 
 def nearest(model: rnvp.FlowModel, training_images: np.ndarray, test_images: np.ndarray, seed: int = 0) -> ImageFigure:
@@ -259,7 +260,7 @@ def nearest(model: rnvp.FlowModel, training_images: np.ndarray, test_images: np.
         f"For comparison: from a test image to the nearest training image it is {np.median(yardstick):.1f}, the median "
         f"of {len(yardstick)}."
     )
-    return ImageFigure([Panel("Nearest training images", rows, titles=titles)], model.num_bins, caption)
+    return ImageFigure([Panel("Nearest training images", rows, titles=titles)], num_levels(model), caption)
 
 
 # The latents and the neighbors that they show.

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 import tfp_realnvp as rnvp
 
+from ..models import num_levels
 from .panels import DPI, image_grid, render, save_png
 
 
@@ -55,7 +56,7 @@ def of_samples(
     if model.context_size and not model.num_classes:
         return None
     if len(model.event_shape) == 3:
-        return image_grid(model.sample(num_samples, temperature, seed), model.num_bins)
+        return image_grid(model.sample(num_samples, temperature, seed), num_levels(model))
     if model.event_shape == (2,):
         samples = model.sample(2000, temperature, seed)
         return plane_density(lambda x: _log_prob(model, x), samples)
@@ -73,7 +74,8 @@ def of_classes(
     if not model.num_classes or len(model.event_shape) != 3:
         return None
     labels = np.repeat(np.arange(model.num_classes), num_samples)
-    return image_grid(model.sample(len(labels), temperature, seed, labels=labels), model.num_bins, columns=num_samples)
+    images = model.sample(len(labels), temperature, seed, labels=labels)
+    return image_grid(images, num_levels(model), columns=num_samples)
 
 
 def write_samples(
@@ -116,7 +118,7 @@ def warn_if_not_drawn() -> Iterator[None]:
 
 def _log_prob(model: rnvp.FlowModel, points: np.ndarray) -> np.ndarray:
     """Nats of points; of their mean density over the labels if the model is conditioned on labels."""
-    labels = [np.full(len(points), label) for label in range(model.num_classes or 0)]
-    contexts: list[tuple[np.ndarray, ...]] = [(column,) for column in labels] or [()]
-    nats = [model.predict(points, *context, batch_size=len(points), verbose=0) for context in contexts]
+    classes = range(model.num_classes) if model.num_classes else [None]
+    columns = [None if label is None else np.full(len(points), label) for label in classes]
+    nats = [model.predict(points, len(points), verbose=0, labels=labels) for labels in columns]
     return np.logaddexp.reduce(nats, axis=0) - math.log(len(nats))

@@ -31,7 +31,7 @@ def test_a_conditional_flow_learns_the_posterior():
     theta, y = toy.gaussian_linear().splits["test"]
     mean, covariance = toy.gaussian_linear_posterior(y)
     exact = scipy.stats.multivariate_normal(np.zeros(3), covariance).logpdf(theta - mean)
-    divergence = np.mean(exact - model.predict(theta, y, batch_size=1000, verbose=0))  # KL(exact ‖ flow), nats
+    divergence = np.mean(exact - model.predict(theta, context=y, batch_size=1000, verbose=0))  # KL(exact ‖ flow), nats
     assert -0.01 < divergence < 0.05
 
 

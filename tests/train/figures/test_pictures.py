@@ -146,8 +146,8 @@ class Model:
         levels = np.random.default_rng(seed).integers(0, 17, [num_samples, *self.event_shape])
         return levels if len(self.event_shape) == 3 else temperature * levels.astype(np.float32)
 
-    def predict(self, points, labels=0, batch_size=None, verbose=None):
-        return np.log1p(labels) - np.abs(points).sum(1)
+    def predict(self, points, batch_size=None, verbose=None, labels=None):
+        return np.log1p(0 if labels is None else labels) - np.abs(points).sum(1)
 
 
 def test_samples_of_images_make_a_grid_and_those_of_points_a_density():
@@ -157,6 +157,13 @@ def test_samples_of_images_make_a_grid_and_those_of_points_a_density():
 
 def test_there_is_no_picture_of_longer_vectors():
     assert pictures.of_samples(Model((3,))) is None
+
+
+def test_images_without_levels_are_refused():
+    model = Model((8, 8, 1))
+    model.num_bins = None
+    with pytest.raises(ValueError, match="model must be one of pixel levels for pictures; got num_bins=None"):
+        pictures.of_samples(model)
 
 
 def test_there_is_no_picture_where_samples_need_a_context():
