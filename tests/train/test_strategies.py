@@ -1,13 +1,9 @@
 """Runs of several workers, each a process of its own on 127.0.0.1, and what the strategies are chosen by."""
 
 import json
-import os
-import pathlib
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import types
 
@@ -15,14 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.train import kills
+from tests.train import kills, processes
 from tests.train.files import arrays_of
 from train import data, strategies
 from train.configs import default
 
 pytestmark = pytest.mark.long
 
-ROOT = pathlib.Path(__file__).parents[2]
 RUN = [
     "-m",
     "train.main",
@@ -64,12 +59,8 @@ def start(arguments, number=1, **environment):
     workers = []
     for index in range(number):
         cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        names = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **environment}
-        names.update({"TF_CONFIG": json.dumps(cluster)} if number > 1 else {})
-        command = [sys.executable, *(argument.format(index=index) for argument in arguments)]
-        workers.append(
-            subprocess.Popen(command, cwd=ROOT, env=names, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        )
+        names = {**environment, **({"TF_CONFIG": json.dumps(cluster)} if number > 1 else {})}
+        workers.append(processes.Program([argument.format(index=index) for argument in arguments], **names))
     return workers
 
 
@@ -87,9 +78,8 @@ def assert_close(array, expected):
 def test_three_workers_train_like_one_device_and_end_with_the_same_bits(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    environment = {"PYTHONPATH": str(ROOT)}
-    finish(start([str(program), str(tmp_path / "one"), "one"], **environment))
-    finish(start([str(program), str(tmp_path / "worker_{index}"), "many"], 3, **environment))
+    finish(start([str(program), str(tmp_path / "one"), "one"]))
+    finish(start([str(program), str(tmp_path / "worker_{index}"), "many"], 3))
     one, *workers = (
         list(np.load(tmp_path / f"{name}.npz").values()) for name in ("one", *map("worker_{}".format, range(3)))
     )
