@@ -111,7 +111,7 @@ def small(name):
     config.evaluation.update(batch_size=3, num_draws=1)
     config.update(train_split="train", validation_split=config.validation_split and "train[:3]")
     if config.dataset in toy.SETS:
-        config.update(test_split="test[:3]")
+        config.update(train_split="train[:30]", test_split="test[:3]")
     return config
 
 

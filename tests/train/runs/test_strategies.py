@@ -1,13 +1,9 @@
 """Runs of several workers, each a process on 127.0.0.1, and the choice of a strategy."""
 
 import json
-import os
-import pathlib
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import types
 
@@ -15,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.train import kills
+from tests.train import kills, processes
 from tests.train.files import arrays_of
 from train import data
 from train.configs import default
@@ -23,7 +19,6 @@ from train.runs import strategies
 
 pytestmark = pytest.mark.long
 
-ROOT = pathlib.Path(__file__).parents[3]
 RUN = [
     "-m",
     "train.main",
@@ -65,12 +60,8 @@ def start(arguments, number=1, **environment):
     workers = []
     for index in range(number):
         cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        names = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **environment}
-        names.update({"TF_CONFIG": json.dumps(cluster)} if number > 1 else {})
-        command = [sys.executable, *(argument.format(index=index) for argument in arguments)]
-        workers.append(
-            subprocess.Popen(command, cwd=ROOT, env=names, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        )
+        names = {**environment, **({"TF_CONFIG": json.dumps(cluster)} if number > 1 else {})}
+        workers.append(processes.Program([argument.format(index=index) for argument in arguments], **names))
     return workers
 
 
@@ -88,9 +79,8 @@ def assert_close(array, expected):
 def test_three_workers_train_like_one_device_and_end_with_the_same_bits(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    environment = {"PYTHONPATH": str(ROOT)}
-    finish(start([str(program), str(tmp_path / "one"), "one"], **environment))
-    finish(start([str(program), str(tmp_path / "worker_{index}"), "many"], 3, **environment))
+    finish(start([str(program), str(tmp_path / "one"), "one"]))
+    finish(start([str(program), str(tmp_path / "worker_{index}"), "many"], 3))
     one, *workers = (
         list(np.load(tmp_path / f"{name}.npz").values()) for name in ("one", *map("worker_{}".format, range(3)))
     )
