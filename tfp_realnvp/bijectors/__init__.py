@@ -1,4 +1,4 @@
-"""Invertible maps as `tfb.Bijector`s, without networks. Forward is data → latent, as in the papers."""
+"""Invertible maps as `tfb.Bijector`s, without networks; forward is data → latent, as in the papers."""
 
 from tfp_realnvp.bijectors import masks
 from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution

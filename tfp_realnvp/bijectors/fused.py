@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors.passes import Passes
 from tfp_realnvp.internals import tf_variable
 from tfp_realnvp.representation import DescribedBijector
 
-tfb = tfp.bijectors
 _numbers = itertools.count()
 
 
@@ -25,25 +24,25 @@ class FusedBijector(DescribedBijector):
     _inverse_and_log_det(y) -> x, log|det dx/dy|
     ```
 
-    `forward`, `inverse` and both log-dets are then answered from one pass: whichever is asked first computes it, the
-    others, on the same tensor or on the one at its other end, find it. `TransformedDistribution.log_prob` asks for the
-    inverse and then for the log-det, and so evaluates each network once, in a graph and eagerly.
+    One pass then answers `forward`, `inverse` and both log-dets. The first request computes the pass; later requests
+    find it by the tensor at either of its ends. For example, `TransformedDistribution.log_prob` asks for the inverse,
+    then for the log-det. So it evaluates each network once, in a graph and eagerly.
 
-    A pass is found again only where repeating it would give the same tensors: in the graph it was computed in, with the
-    weights and in the mode (Keras's `training`) it was computed with, and under the gradient tape that recorded it.
-    Eagerly it lives as long as the tensor that was handed out.
+    A pass is found again only if repeating it would give the same tensors. The graph, the weights, the mode (Keras's
+    `training`) and the gradient tape that records must be the same. Eagerly a pass lives as long as the tensor that
+    the caller holds.
 
     Args:
       parameters: the subclass's `dict(locals())`, as for any `tfb.Bijector`.
-      event_ndims: int, the rank of an event; the log-det has one value an event.
-      networks: the callables or modules whose weights this bijector depends on. Their variables appear in `variables`
-        and `trainable_variables` of the bijector and of every distribution that holds it; of a function, the trainable
-        variables that its first call reads.
+      event_ndims: int, the rank of an event; the log-det has one value per event.
+      networks: callables or modules with the weights that this bijector depends on. Their variables appear in
+        `variables` and `trainable_variables` of the bijector and of every distribution that contains it. A function
+        contributes the trainable variables that its first call reads.
       validate_args, name: as for `tfb.Bijector`.
 
     Attributes:
-      number: int, counts the fused bijectors in the order they were made in.
-      weights: list of the `tf.Variable`s that the bijector depends on.
+      number: int, counts the fused bijectors in the order of their construction.
+      weights: list of all `tf.Variable`s of the networks.
 
     Example:
 
@@ -80,12 +79,12 @@ class FusedBijector(DescribedBijector):
         self.collect_weights()
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}
 
     @property
     def networks(self) -> tuple[Any, ...]:
-        """The callables or modules (conditioners, moments, inner flows) whose weights this bijector depends on."""
+        """The callables or modules (conditioners, moments, inner flows) with the weights of this bijector."""
         return self._networks
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -94,7 +93,11 @@ class FusedBijector(DescribedBijector):
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
 
-    def collect_weights(self, more: Sequence[tf.Variable] = ()) -> None:
-        """Lists the networks' variables, and `more`, in `weights`, where tf.Module finds them."""
+    def collect_weights(self, watched: Sequence[tf.Variable] = ()) -> None:
+        """Lists the networks' variables in `weights`, so that `tf.Module` finds them.
+
+        Args:
+          watched: further variables, from the first call of networks that are functions.
+        """
         variables = [tf_variable(v) for network in self._networks for v in getattr(network, "variables", ())]
-        self.weights = list({id(v): v for v in (*variables, *more)}.values())
+        self.weights = list({id(v): v for v in (*variables, *watched)}.values())

@@ -1,4 +1,7 @@
-"""Mixture of logistics as an elementwise map, and the triangular map that decorrelates channels in front of it."""
+"""The mixture of logistics as an elementwise map, and the triangular map of channels that may precede it."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -6,21 +9,20 @@ import tensorflow_probability as tfp
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.representation import DescribedBijector
 
-tfb = tfp.bijectors
-
 
 class LogisticMixture(FusedBijector):
-    """The map that takes a mixture of logistics to a standard logistic variable, elementwise.
+    """Maps a mixture of logistics to a standard logistic variable, elementwise.
 
     ```none
     y = logit F(x),    F(x) = Σ_k π_k σ((x − μ_k) / s_k)
     log|dy/dx| = log F'(x) − log F(x) − log(1 − F(x))
     ```
 
-    so that x with y ~ Logistic(0, 1) has exactly the density F' of the mixture. All is computed from the logarithms of
-    F and of 1 − F, which stay exact far out in the tails. The inverse has no formula: x lies between the smallest and
-    the largest of the components' own quantiles μ_k + s_k y, where a bracketing search finds it; a step of Newton's
-    method then gives it its last digits and its gradients.
+    If y ~ Logistic(0, 1), then x has exactly the density F' of the mixture. All values are computed from log F and
+    log(1 − F), which stay exact far out in the tails.
+
+    The inverse has no formula. It lies between the smallest and the largest quantile μ_k + s_k y of the components. A
+    bracketing search finds x there. A step of Newton's method then adds the last digits and the gradients.
 
     Forward is data → latent, as in the papers.
 
@@ -31,10 +33,17 @@ class LogisticMixture(FusedBijector):
 
     Example: `LogisticMixture(tf.zeros([2]), tf.constant([-1.0, 1.0]), tf.zeros([2])).forward(0.0)` is 0.
 
-    References: Ho et al., Flow++, arXiv 1902.00275, section 3.2.1, without the affine map behind.
+    References: Ho et al., Flow++, arXiv 1902.00275, section 3.2.1, without the affine map after the logit.
     """
 
-    def __init__(self, logits, locs, log_scales, validate_args=False, name="logistic_mixture"):
+    def __init__(
+        self,
+        logits: tf.Tensor,
+        locs: tf.Tensor,
+        log_scales: tf.Tensor,
+        validate_args: bool = False,
+        name: str = "logistic_mixture",
+    ) -> None:
         parameters = dict(locals())
         self._log_weights = tf.nn.log_softmax(logits)
         self._locs = tf.convert_to_tensor(locs)
@@ -42,43 +51,46 @@ class LogisticMixture(FusedBijector):
         super().__init__(parameters, event_ndims=0, validate_args=validate_args, name=name)
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         properties = tfp.util.ParameterProperties
         return {name: properties(event_ndims=1) for name in ("logits", "locs", "log_scales")}
 
-    def _forward_and_log_det(self, x):
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         u = (x[..., tf.newaxis] - self._locs) * tf.exp(-self._log_scales)
         below = self._log_weights - tf.nn.softplus(-u)  # log π σ(u)
         above = below - u  # log π (1 − σ(u))
         density = below + above - self._log_weights - self._log_scales  # log π σ'(u) / s
-        log_cdf, log_survival, log_density = (tf.reduce_logsumexp(each, -1) for each in (below, above, density))
+        log_cdf, log_survival, log_density = (tf.reduce_logsumexp(terms, -1) for terms in (below, above, density))
         return log_cdf - log_survival, log_density - log_cdf - log_survival
 
-    def _inverse_and_log_det(self, y):
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         quantiles = tf.stop_gradient(self._locs + tf.exp(self._log_scales) * y[..., tf.newaxis])
         low, high = tf.reduce_min(quantiles, -1), tf.reduce_max(quantiles, -1)
         excess = lambda x: self._forward_and_log_det(x)[0] - y
         root = tfp.math.find_root_chandrupatla(excess, low, high).estimated_root
-        root = tf.stop_gradient(tf.ensure_shape(root, low.shape))  # which its loop loses where an axis has one entry
-        found, log_slope = self._forward_and_log_det(tf.clip_by_value(root, low, high))
-        x = root - (found - y) * tf.stop_gradient(tf.exp(-log_slope))
+        # The root finder loses the static shape of axes of size 1.
+        root = tf.stop_gradient(tf.ensure_shape(root, low.shape))
+        y_at_root, log_slope = self._forward_and_log_det(tf.clip_by_value(root, low, high))
+        x = root - (y_at_root - y) * tf.stop_gradient(tf.exp(-log_slope))
         return x, -self._forward_and_log_det(x)[1]
 
 
 class ChannelAutoregressive(DescribedBijector):
-    """y_c = x_c − Σ_{b<c} a_cb x_b over the last axis: a unit lower triangular map, whose log-det is 0.
+    """The unit lower triangular map y_c = x_c − Σ_{b<c} a_cb x_b over the last axis; log-det 0.
 
-    Forward is data → latent.
+    Forward is data → latent, as in the papers.
 
     Args:
-      coefficients: tensor [..., C (C − 1) / 2], the a of each row in turn.
+      coefficients: tensor [..., C (C − 1) / 2], the entries a of each row in turn, for C channels.
 
     Example: `ChannelAutoregressive(tf.constant([1.0, 0.0, 1.0])).forward([2.0, 3.0, 4.0])` is [2, 1, 1].
 
-    References: the channels of PixelCNN++ depend on one another so, arXiv 1701.05517, section 2.2.
+    References: Salimans et al., PixelCNN++, arXiv 1701.05517, section 2.2, for the dependence between channels.
     """
 
-    def __init__(self, coefficients, validate_args=False, name="channel_autoregressive"):
+    def __init__(
+        self, coefficients: tf.Tensor, validate_args: bool = False, name: str = "channel_autoregressive"
+    ) -> None:
         parameters = dict(locals())
         self._coefficients = tf.convert_to_tensor(coefficients)
         super().__init__(
@@ -91,23 +103,23 @@ class ChannelAutoregressive(DescribedBijector):
         )
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {"coefficients": tfp.util.ParameterProperties(event_ndims=1)}
 
-    def _predicted(self, channels):
-        """Σ_{b<c} a_cb x_b for the channel c that follows these."""
+    def _predicted(self, channels: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The prediction Σ_{b<c} a_cb x_b of channel c from the channels before it."""
         first = len(channels) * (len(channels) - 1) // 2
         return sum(self._coefficients[..., first + b] * x for b, x in enumerate(channels))
 
-    def _forward(self, x):
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
         x = tf.unstack(x, axis=-1)
         return tf.stack([channel - self._predicted(x[:c]) for c, channel in enumerate(x)], axis=-1)
 
-    def _inverse(self, y):
-        x = []
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        x: list[tf.Tensor] = []
         for channel in tf.unstack(y, axis=-1):
             x.append(channel + self._predicted(x))
         return tf.stack(x, axis=-1)
 
-    def _forward_log_det_jacobian(self, x):
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)

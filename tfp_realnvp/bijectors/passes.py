@@ -1,13 +1,13 @@
 """Passes: the cache that lets a bijector compute its value and its log-det together, and never gives a stale answer.
 
-TFP's own cache for such bijectors, `BijectorCacheWithGreedyAttrs`, cannot serve here. It keeps a graph alive by the
-log-det that it remembers, runs a network twice where the log-det is asked first of a bijector that is not built yet,
-and knows nothing of weights: after a training step it would give the answers of before.
+TFP's own cache for such bijectors, `BijectorCacheWithGreedyAttrs`, cannot serve here, for three reasons. The log-det
+that it remembers keeps a graph alive. It runs a network twice if the log-det is the first request to a bijector that
+is not built yet. It ignores the weights: after a training step it would repeat the answers of the step before.
 
-A pass is found again only in the state that it was computed in: the graph, Keras's training mode, the gradient tapes
-that listen, and the values of the weights. A `tfb.Chain`, `tfb.Invert` or other bijector of TFP that contains ours
-remembers answers as well; `StatefulCache` adds the state of the contained bijectors to what it looks them up by. So
-the hash and the equality of a bijector depend on its parameters alone.
+A pass is found again only in the state of its computation. The state consists of the graph, Keras's training mode, the
+gradient tapes that listen, and the values of the weights. Bijectors of TFP that contain ours, such as `tfb.Chain` and
+`tfb.Invert`, remember answers as well. `StatefulCache` adds the state of the contained bijectors to their keys. So the
+hash and the equality of a bijector depend on its parameters alone.
 """
 
 import contextvars
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.internals import (
     BijectorCache,
@@ -32,9 +32,7 @@ from tfp_realnvp.internals import (
     watched_variables,
 )
 
-tfb = tfp.bijectors
-
-# Whether a pass may set weights from its data, see `networks.initializing`; a pass from outside does not count then.
+# Whether a pass may set weights from its data, see `networks.initializing`. The state of a pass includes this mode.
 initialization: contextvars.ContextVar[bool] = contextvars.ContextVar("initialization", default=False)
 _tape_versions = itertools.count(1)
 
@@ -45,14 +43,16 @@ class Pass:
     Args:
       x, y: the tensors at its two ends.
       log_det: log|det dy/dx|.
-      state: int, the `Passes.state` that it was computed in.
-      start: "x" or "y", the end that it was computed from.
+      state: int, the `Passes.state` of its computation.
+      start: "x" or "y", the end at which the computation began.
+
+    Example: `Pass(x, y, log_det, state=passes.state(), start="x")`
     """
 
     def __init__(self, x: tf.Tensor, y: tf.Tensor, log_det: tf.Tensor, state: int, start: str) -> None:
         self.x, self.y = weakref.ref(x), weakref.ref(y)
-        # The tensors of a graph live as long as the graph, which a reference of ours must not prolong.
-        self.log_det = (lambda: log_det) if isinstance(y, EagerTensor) else weakref.ref(log_det)
+        # The tensors of a graph live as long as the graph; a reference from here must not prolong its life.
+        self.log_det: Callable[[], Any] = (lambda: log_det) if isinstance(y, EagerTensor) else weakref.ref(log_det)
         self.state = state
         self.start = start
         self.kept: tf.Tensor | None = None
@@ -60,39 +60,45 @@ class Pass:
 
 
 class Passes:
-    """The passes of one bijector: the four look-ups of TFP's `BijectorCache`, each answered from a `Pass`.
+    """The passes of one bijector: a `Pass` answers each of the four look-ups of TFP's `BijectorCache`.
 
     A pass lives as long as the tensor that the caller holds.
 
     Args:
-      bijector: `FusedBijector`, which computes the passes and names the variables that they depend on.
+      bijector: `FusedBijector`; it computes the passes and lists their variables. The cache does not keep it alive.
+
+    Example: `Passes(bijector).forward(x)` is the tensor `bijector.forward(x)`.
     """
 
     def __init__(self, bijector: Any) -> None:
-        self._bijector = weakref.ref(bijector)
+        self._bijector: Callable[[], Any] = weakref.ref(bijector)
         self._has_run = False
-        self._by_end: dict[int, Pass] = {}  # The id of the tensor at either end -> the pass.
+        self._by_end: dict[int, Pass] = {}  # By the id of the tensor at either end.
         self._seen_weights: list[np.ndarray] = []
         self._weights_version = 0
         # The replicas of a strategy take turns, each in a thread of its own with a tape of its own.
         self._tapes: dict[int, tuple[Callable[[], tf.Tensor | None], int]] = {}
 
     def forward(self, x: tf.Tensor) -> tf.Tensor:
+        """The tensor y of the pass from x."""
         return self._other_end("x", x)
 
     def inverse(self, y: tf.Tensor) -> tf.Tensor:
+        """The tensor x of the pass from y."""
         return self._other_end("y", y)
 
     def forward_attributes(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        found, _y = self._find_or_compute("x", x)  # The name keeps y, and with it the pass, alive.
+        """The inverse log-det of the pass from x, under TFP's name for it."""
+        found, _y = self._find_or_compute("x", x)  # The name `_y` keeps y, and with it the pass, alive.
         return {"ildj": -found.log_det()}
 
     def inverse_attributes(self, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The inverse log-det of the pass from y, under TFP's name for it."""
         found, _x = self._find_or_compute("y", y)
         return {"ildj": -found.log_det()}
 
     def state(self) -> int:
-        """The graph, the mode, the tapes and the weights of a pass that is computed now; equal states, equal passes."""
+        """A hash of the graph, the mode, the tapes and the weights now; in equal states passes are equal."""
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         # A variable of a distribution strategy consists of one variable per replica.
         variables = [v for weight in self._bijector().weights for v in getattr(weight, "values", (weight,))]
@@ -108,13 +114,13 @@ class Passes:
         return self._weights_version
 
     def _listening_tapes(self) -> int:
-        """A number that changes when other gradient tapes listen than before; 0 where none does."""
+        """A number that changes with the set of listening gradient tapes; 0 if no tape listens."""
         if not tapes_listen():
             return 0
         trainable = next((v for v in self._bijector().weights if v.trainable), None)
         probe, version = self._tapes.get(threading.get_ident(), (lambda: None, 0))
         if trainable is not None and (probe() is None or not is_recorded(probe())):
-            # The tapes that listen now record this tensor, and no other tape does.
+            # Only the tapes that listen now record this tensor.
             recorded, version = tf.identity(trainable), next(_tape_versions)
             probe = (lambda: recorded) if isinstance(recorded, EagerTensor) else weakref.ref(recorded)
             self._tapes[threading.get_ident()] = probe, version
@@ -122,8 +128,8 @@ class Passes:
 
     def _other_end(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
         found, other = self._find_or_compute(end, tensor)
-        # The result holds the input, never the other way round: TFP's caches of what contains the bijector do the
-        # same, and the two ends would keep each other alive.
+        # The result holds the input, never the other way round. TFP's caches of the containing bijectors hold them in
+        # the same direction; with both directions the two ends would keep each other alive.
         if found.start == end:
             self._keep_while_alive(found, holder=other, other=tensor)
         return other
@@ -140,19 +146,19 @@ class Passes:
         return found, other
 
     def _run(self, end: str, tensor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Computes a pass from its `end`: the tensor at its other end, and log|det dy/dx|."""
+        """Computes a pass from `end`, "x" or "y"; returns the tensor at the other end, and log|det dy/dx|."""
         bijector = self._bijector()
         direction = bijector._forward_and_log_det if end == "x" else bijector._inverse_and_log_det
         if self._has_run:
             other, log_det = direction(tensor)
-        else:  # The first pass shows variables that only running a function shows, and builds networks.
+        else:  # The first pass builds the networks, and watches for the variables of functions.
             (other, log_det), watched = watched_variables(lambda: direction(tensor))
             bijector.collect_weights(watched)
             self._has_run = True
         return tf.identity(other) if other is tensor else other, log_det if end == "x" else -log_det
 
     def _keep_while_alive(self, found: Pass, holder: tf.Tensor, other: tf.Tensor) -> None:
-        """Ties the pass to one end, which in turn keeps the other end alive."""
+        """Ties the life of the pass to one end; the pass in turn keeps the other end alive."""
         ends = id(holder), id(other)
         found.kept = other if isinstance(other, EagerTensor) else None
         found.guard = weakref.ref(holder, lambda _: self._forget(found, ends))
@@ -166,7 +172,10 @@ class Passes:
 
 
 class StatefulCache(BijectorCache):
-    """TFP's cache of all its bijectors, with the state of the passes inside a bijector as a part of the key."""
+    """TFP's cache of its own bijectors; each key includes the state of the passes inside the bijector.
+
+    Example: `set_bijector_cache(lambda storage: StatefulCache(storage=storage))`
+    """
 
     def _lookup(self, input: Any, forward_name: str, inverse_name: str, **kwargs: Any) -> Any:
         return super()._lookup(input, forward_name, inverse_name, passes=_state_inside(self.bijector), **kwargs)
@@ -183,27 +192,27 @@ set_bijector_cache(lambda storage: StatefulCache(storage=storage))
 
 
 def _state_inside(bijector: tfb.Bijector) -> int:
-    """The state of all bijectors with passes that a bijector of TFP contains; 0 where there are none."""
-    states = [each._cache.state() for each in _with_passes(bijector)]
+    """The state of all bijectors with passes inside a bijector of TFP; 0 if there are none."""
+    states = [inner._cache.state() for inner in _with_passes(bijector)]
     return hash(tuple(states)) if states else 0
 
 
 def _with_passes(bijector: tfb.Bijector) -> list[tfb.Bijector]:
-    """The outermost bijectors with passes in a bijector; their weights include those of the bijectors inside them."""
+    """The outermost bijectors with passes in a bijector; their weights include the weights of their inner bijectors."""
     if isinstance(bijector._cache, Passes):
         return [bijector]
     parts = [part for part in tf.nest.flatten(bijector.parameters) if isinstance(part, tfb.Bijector)]
-    return [each for part in parts for each in _with_passes(part)]
+    return [inner for part in parts for inner in _with_passes(part)]
 
 
 def _num_writes(graph: tf.Graph, variable: tf.Variable) -> int:
-    """How many operations of `graph` so far may have changed `variable`."""
+    """The number of operations of `graph` so far that may have changed `variable`."""
     handle = graph.capture(variable.handle) if isinstance(graph, FuncGraph) else variable.handle
     return sum(operation.type != "ReadVariableOp" for operation in handle.consumers())
 
 
 def _same(weight: np.ndarray, seen: np.ndarray) -> bool:
-    # An unchanged variable gives out the same memory; only a changed or copied one needs a look at its values.
+    # An unchanged variable gives out the same memory, so equal addresses save the comparison of the values.
     if weight.__array_interface__["data"] == seen.__array_interface__["data"]:
         return True
     return np.array_equal(weight, seen)

@@ -1,34 +1,38 @@
-"""Squeeze and factor-out: the bijectors of the multi-scale architecture (Real NVP, section 3.6)."""
+"""Bijectors that reshape events: squeeze and factor-out (Real NVP, section 3.6), and repetition over a batch."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.representation import DescribedBijector
 
-tfb = tfp.bijectors
-
 
 class Squeeze(DescribedBijector):
-    """Trades space for channels: [height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block a pixel.
+    """Trades space for channels: [height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block per new pixel.
 
     Forward is data → latent, as in the papers.
 
     Args:
-      diagonal_first: False for the channel-major order (`squeeze_2x2` of the authors' code): the four pixels of the
-        first channel, then those of the second, in the order top-left, top-right, bottom-left, bottom-right.
-        True for the position-major order that the authors factor out by (`squeeze_2x2_ordered`): all channels of the
-        top-left pixel, then of the bottom-right, the top-right, the bottom-left; so the first half of the channels is
-        the diagonal.
+      diagonal_first: order of the new channels. False: channel-major, `squeeze_2x2` of the authors' code. The four
+        pixels of the first channel come first: top-left, top-right, bottom-left, bottom-right. The four pixels of the
+        second channel follow. True: position-major, `squeeze_2x2_ordered` of the authors' code, the order for factoring
+        out. All channels of the top-left pixel come first, then of the bottom-right, the top-right and the bottom-left
+        pixel. So the first half of the channels is the diagonal.
 
     Raises:
-      ValueError: where the height or width is odd.
+      ValueError: for an odd height or width.
 
     Example: `Squeeze().forward(tf.zeros([8, 32, 32, 3]))` has shape [8, 16, 16, 12].
+
+    References: Real NVP, section 3.6, figure 3 on the right.
     """
 
-    def __init__(self, diagonal_first=False, validate_args=False, name="squeeze"):
+    def __init__(self, diagonal_first: bool = False, validate_args: bool = False, name: str = "squeeze") -> None:
         parameters = dict(locals())
         self._diagonal_first = diagonal_first
         super().__init__(
@@ -40,14 +44,14 @@ class Squeeze(DescribedBijector):
         )
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}
 
     @property
-    def _is_permutation(self):
+    def _is_permutation(self) -> bool:
         return True
 
-    def _forward(self, x):
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
         self._forward_event_shape(x.shape[-3:])
         height, width, channels = _sizes(x)
         x = _reshape(x, 3, [height // 2, 2, width // 2, 2, channels])
@@ -58,7 +62,7 @@ class Squeeze(DescribedBijector):
         x = tf.stack([x[..., position, :] for position in (0, 3, 1, 2)], axis=-2)
         return _reshape(x, 4, [height // 2, width // 2, 4 * channels])
 
-    def _inverse(self, y):
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         self._inverse_event_shape(y.shape[-3:])
         height, width, channels = _sizes(y)
         channels //= 4
@@ -70,10 +74,10 @@ class Squeeze(DescribedBijector):
             y = _transpose(_reshape(y, 4, [height, width, 2, 2, channels]), [-5, -3, -4, -2, -1])
         return _reshape(y, 5, [2 * height, 2 * width, channels])
 
-    def _forward_log_det_jacobian(self, x):
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)
 
-    def _forward_event_shape(self, shape):
+    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         if tf.TensorShape(shape).rank is None:
             return shape
         height, width, channels = tf.TensorShape(shape[-3:]).as_list()
@@ -81,39 +85,47 @@ class Squeeze(DescribedBijector):
             raise ValueError(f"Squeeze needs an even height and width; got an event of shape {tuple(shape[-3:])}")
         return shape[:-3] + [height and height // 2, width and width // 2, channels and 4 * channels]
 
-    def _inverse_event_shape(self, shape):
+    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         if tf.TensorShape(shape).rank is None:
             return shape
         height, width, channels = tf.TensorShape(shape[-3:]).as_list()
         if channels is not None and channels % 4:
-            raise ValueError(f"the inverse of Squeeze needs 4n channels; got an event of shape {tuple(shape[-3:])}")
+            raise ValueError(
+                f"the inverse of Squeeze needs a multiple of 4 channels; got an event of shape {tuple(shape[-3:])}"
+            )
         return shape[:-3] + [height and 2 * height, width and 2 * width, channels and channels // 4]
 
-    def _forward_event_shape_tensor(self, shape):
+    def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
         return tf.concat([shape[:-3], [shape[-3] // 2, shape[-2] // 2, 4 * shape[-1]]], 0)
 
-    def _inverse_event_shape_tensor(self, shape):
+    def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
         return tf.concat([shape[:-3], [2 * shape[-3], 2 * shape[-2], shape[-1] // 4]], 0)
 
 
 class Broadcast(DescribedBijector):
     """Repeats events over a batch: [...] + event ↦ [...] + `batch_shape` + event.
 
-    In front of a flow given a batch of contexts, so that each event meets every context that it is broadcast to. The
-    contexts' batch stays the innermost, in which order `networks.WithContext` repeats them.
+    It precedes a flow with a batch of contexts, so that each event meets every context of its broadcast shape. The
+    batch of the contexts stays innermost, the order in which `networks.WithContext` repeats them.
 
     Args:
-      batch_shape: int tensor.
+      batch_shape: int tensor, the batch shape of the contexts.
       event_ndims: int, rank of an event.
 
     Raises:
-      tf.errors.InvalidArgumentError: where the last batch axes, after broadcasting, are others than `batch_shape`,
-        unless that is a single context.
+      tf.errors.InvalidArgumentError: if the last batch axes differ from `batch_shape` after broadcasting. A single
+        context fits every batch.
 
-    Example: `Broadcast([10], event_ndims=3).forward(images)` has shape [N, 10, ...] for `images` [N, 1, ...].
+    Example: `Broadcast([10]).forward(tf.zeros([8, 1, 32, 32, 3]))` has shape [8, 10, 32, 32, 3].
     """
 
-    def __init__(self, batch_shape, event_ndims=3, validate_args=False, name="broadcast"):
+    def __init__(
+        self,
+        batch_shape: tf.Tensor | Sequence[int],
+        event_ndims: int = 3,
+        validate_args: bool = False,
+        name: str = "broadcast",
+    ) -> None:
         parameters = dict(locals())
         self._shape, self._event_ndims = batch_shape, event_ndims
         super().__init__(
@@ -125,38 +137,40 @@ class Broadcast(DescribedBijector):
         )
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}
 
-    def _forward(self, x):
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
         ones = tf.ones([self._event_ndims], tf.int32)
-        y = x + tf.zeros(tf.concat([self._shape, ones], 0), x.dtype)  # of all that broadcasts it keeps static shapes
-        batch, number = tf.shape(y)[: -self._event_ndims], tf.size(self._shape)
-        innermost = batch[tf.size(batch) - number :]
+        # An addition keeps static shapes; TensorFlow's other ways to broadcast lose them.
+        y = x + tf.zeros(tf.concat([self._shape, ones], 0), x.dtype)
+        batch, num_axes = tf.shape(y)[: -self._event_ndims], tf.size(self._shape)
+        innermost = batch[tf.size(batch) - num_axes :]
         is_aligned = tf.reduce_all(innermost == self._shape) | (tf.reduce_prod(self._shape) == 1)
-        message = "x must have the batch shape of the context as the last axes of its own, after broadcasting"
+        message = "x must have the batch shape of the context as the last axes of its batch, after broadcasting"
         with tf.control_dependencies([tf.debugging.assert_equal(is_aligned, True, message)]):
             return tf.identity(y)
 
-    def _inverse(self, y):
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         return self._forward(y)
 
-    def _forward_log_det_jacobian(self, x):
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)
 
 
 class FactorOut(FusedBijector):
-    """Applies `inner` to the first channels and hands the others to the latent space as they are.
+    """Applies `inner` to the first channels and passes the other channels on to the latent space unchanged.
 
     ```none
     y = [inner(x₁), x₂],    log|det dy/dx| = log|det d inner(x₁)/dx₁|        Real NVP, equations 14 to 16
     ```
 
-    `inner` may hold a `FactorOut` itself: that is the multi-scale recursion. Forward is data → latent.
+    `inner` may contain a `FactorOut` itself; this recursion is the multi-scale architecture. Forward is data → latent,
+    as in the papers.
 
     Args:
       inner: `tfb.Bijector` of images, the flow of the coarser scales; it keeps the shape of its event.
-      num_kept: how many channels `inner` gets; None: half of them.
+      num_kept: int, number of channels for `inner`; None: half of them.
 
     Raises:
       ValueError: for a `num_kept` below 1 or above the number of channels.
@@ -164,12 +178,21 @@ class FactorOut(FusedBijector):
     Example:
 
     ```python
+    coarse_flow, fine_flow = tfb.Scale(2.0), tfb.Scale(3.0)  # Any flows over images.
     two_scales = tfb.Chain([
         tfb.Invert(Squeeze(diagonal_first=True)), FactorOut(coarse_flow), Squeeze(diagonal_first=True), fine_flow])
     ```
+
+    References: Real NVP, section 3.6.
     """
 
-    def __init__(self, inner, num_kept=None, validate_args=False, name="factor_out"):
+    def __init__(
+        self,
+        inner: tfb.Bijector,
+        num_kept: int | None = None,
+        validate_args: bool = False,
+        name: str = "factor_out",
+    ) -> None:
         parameters = dict(locals())
         if num_kept is not None and (not isinstance(num_kept, int) or num_kept < 1):
             raise ValueError(f"num_kept must be None or a positive int; got {num_kept!r}")
@@ -178,58 +201,66 @@ class FactorOut(FusedBijector):
         super().__init__(parameters, event_ndims=3, networks=[inner], validate_args=validate_args, name=name)
 
     @property
-    def inner(self):
-        """The flow of what stays."""
+    def inner(self) -> tfb.Bijector:
+        """The flow of the coarser scales."""
         return self._inner
 
-    def split(self, x):
-        """What stays of images or latents `x`, and what leaves."""
+    def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Splits the channels of images or latents.
+
+        Args:
+          x: tensor [..., height, width, channels].
+
+        Returns:
+          The channels for `inner`, and the channels that leave the flow here.
+        """
         if self._num_kept is not None and self._num_kept > x.shape[-1]:
             raise ValueError(f"num_kept must be at most the number of channels, {x.shape[-1]}; got {self._num_kept}")
         return first_channels(x, self._num_kept)
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {"inner": tfp.util.BatchedComponentProperties(event_ndims=lambda self, ndims: ndims)}
 
-    def _forward_event_shape(self, shape):
-        self._inner.forward_event_shape(self._shape_of_inner(shape))
+    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        self._inner.forward_event_shape(self._inner_event_shape(shape))
         return shape
 
-    def _inverse_event_shape(self, shape):
-        self._inner.inverse_event_shape(self._shape_of_inner(shape))
+    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        self._inner.inverse_event_shape(self._inner_event_shape(shape))
         return shape
 
-    def _shape_of_inner(self, shape):
-        """The shape of what `inner` gets of an event."""
+    def _inner_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        """The event shape of the channels for `inner`."""
         if tf.TensorShape(shape).rank is None:
             return shape
         (channels,) = tf.TensorShape(shape[-1:]).as_list()
         return shape[:-1] + [self._num_kept or (channels and channels // 2)]
 
-    def _forward_and_log_det(self, x):
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stays, leaves = self.split(x)
         y, log_det = self._inner.forward(stays), self._inner.forward_log_det_jacobian(stays, 3)
-        # TFP gives the log-det of a constant Jacobian once for the whole batch.
+        # TFP computes the log-det of a constant Jacobian once for the whole batch.
         return tf.concat([y, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(x)[:-3])
 
-    def _inverse_and_log_det(self, y):
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stays, leaves = self.split(y)
         x, log_det = self._inner.inverse(stays), self._inner.inverse_log_det_jacobian(stays, 3)
         return tf.concat([x, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(y)[:-3])
 
 
-def _sizes(x):
-    """Height, width and channels, each an int where it is known."""
+def _sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
+    """Height, width and channels of images x, each an int if it is static."""
     return [x.shape[i] if x.shape[i] is not None else tf.shape(x)[i] for i in (-3, -2, -1)]
 
 
-def _reshape(x, event_ndims, event_shape):
-    """Reshapes the last `event_ndims` axes and leaves the batch as it is, static where it is."""
+def _reshape(x: tf.Tensor, event_ndims: int, event_shape: Sequence[int | tf.Tensor]) -> tf.Tensor:
+    """Reshapes the last `event_ndims` axes; static batch axes stay static."""
     batch = [size if size is not None else tf.shape(x)[i] for i, size in enumerate(x.shape[:-event_ndims])]
     return tf.reshape(x, batch + list(event_shape))
 
 
-def _transpose(x, axes):
+def _transpose(x: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
+    """Transposes the last axes of x, given as negative numbers."""
     rank = x.shape.rank
     return tf.transpose(x, list(range(rank - len(axes))) + [rank + axis for axis in axes])

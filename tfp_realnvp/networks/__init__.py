@@ -1,4 +1,4 @@
-"""Conditioners and other networks as Keras layers; a bijector sees them as callables."""
+"""Conditioners and other networks, mostly Keras layers; a bijector uses them as callables."""
 
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
 from tfp_realnvp.networks.batch_norm import BatchNormalization

@@ -1,6 +1,8 @@
-"""Glow's activation normalization: a shift and a scale of each channel, which the first batch initializes."""
+"""Glow's activation normalization: a shift and a scale per channel, initialized by the first batch."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,14 +14,14 @@ from tfp_realnvp.representation import Described
 
 
 @contextlib.contextmanager
-def initializing():
-    """A scope in which every `ChannelAffine` that is not initialized yet takes its values from the batch it is given.
+def initializing() -> Iterator[None]:
+    """A scope in which a batch initializes every `ChannelAffine` that has no values yet.
 
-    One eager pass, data → latent, initializes a whole flow: each layer sees the batch as the layers before it, which
-    have their values by then, have normalized it.
+    One eager pass, data → latent, initializes a whole flow. Each layer sees the output of the layers before it; they
+    are initialized by then.
 
-    Under a distribution strategy the pass is made once, in cross-replica context (outside of `strategy.run`), on the
-    global batch; all replicas get the values.
+    Under a distribution strategy, make the pass once, on the global batch and in cross-replica context (outside of
+    `strategy.run`). All replicas get the values.
 
     Example:
 
@@ -27,6 +29,8 @@ def initializing():
     with initializing():
         flow.log_prob(images)
     ```
+
+    References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.1.
     """
     token = initialization.set(True)
     try:
@@ -37,21 +41,21 @@ def initializing():
 
 @register
 class ChannelAffine(Described, keras.layers.Layer):
-    """Shift and log-scale of each channel, which are weights: those of Glow's activation normalization.
+    """The shift and the log-scale per channel of Glow's activation normalization, as weights.
 
-    They begin as 0. The first batch within `initializing()` sets them to what normalizes it, and the third weight,
-    `initialized`, from 0 to 1; from then on only training changes them.
+    Both begin at 0. The first batch within `initializing()` sets them to its own normalization, and sets a third
+    weight, `initialized`, from 0 to 1. From then on only training changes the shift and the log-scale.
 
     ```none
     shift ← −mean
     log_scale ← −½ log(variance + 10⁻⁶)        (x + shift) · exp(log_scale) has mean 0 and variance 1
     ```
 
-    The values are computed in the dtype of the weights, float32 under a mixed policy, whatever the dtype of the input.
+    The values are computed in the dtype of the weights, float32 under a mixed policy.
 
     Call arguments:
       x: tensor of shape [..., channels].
-      initialize: whether `x` may set the values.
+      initialize: bool, whether x may set the values.
 
     Returns:
       `(shift, log_scale)`, each of shape [channels].
@@ -61,21 +65,21 @@ class ChannelAffine(Described, keras.layers.Layer):
     References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.1.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         options = dict(initializer="zeros", autocast=False)
         self.shift = self.add_weight(name="shift", shape=input_shape[-1:], **options)
         self.log_scale = self.add_weight(name="log_scale", shape=input_shape[-1:], **options)
         self.initialized = self.add_weight(name="initialized", shape=(), trainable=False, **options)
 
-    def call(self, x, initialize=True):
+    def call(self, x: tf.Tensor, initialize: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         if initialize and initialization.get():
             self._initialize(tf.cast(x, self.variable_dtype))
         return tf.identity(self.shift.value), tf.identity(self.log_scale.value)
 
-    def _initialize(self, x):
+    def _initialize(self, x: tf.Tensor) -> None:
         mean, variance = tf.nn.moments(x, list(range(x.shape.rank - 1)))
         is_first = self.initialized.value < 0.5
         self.shift.assign(tf.where(is_first, -mean, self.shift.value))
@@ -86,7 +90,13 @@ class ChannelAffine(Described, keras.layers.Layer):
         return [input_shape[-1:], input_shape[-1:]]
 
 
-def uninitialized(layer):
-    """Every `ChannelAffine` inside of a Keras layer that no batch has initialized yet."""
+def uninitialized(layer: keras.layers.Layer) -> list[ChannelAffine]:
+    """Every `ChannelAffine` inside a Keras layer that no batch has initialized yet.
+
+    Args:
+      layer: Keras layer, built or not.
+
+    Example: `uninitialized(ChannelAffine())` has one entry.
+    """
     parts = [part for part in sublayers(layer) if isinstance(part, ChannelAffine)]
     return [part for part in parts if not part.built or part.initialized.numpy() < 0.5]

@@ -1,4 +1,4 @@
-"""Batch norm inside a network."""
+"""Batch norm as a layer of a network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,15 +20,15 @@ Normalization = Callable[..., tuple[tf.Tensor, Weights]]
 class BatchNormalization(Described, keras.layers.Layer):
     """Batch norm of images inside a network: (x − mean) / √(variance + ε) + β, without a scale.
 
-    It is Keras's own layer but for two things: the moments are those of the global batch under a distribution
-    strategy, and float32 under a mixed policy. It uses TensorFlow's fused operation where it can.
+    It differs from Keras's layer in two ways. Under a distribution strategy it takes the moments of the global batch.
+    Under a mixed policy the moments are float32. It uses TensorFlow's fused operation where possible.
 
-    The name stays that of Keras's layer because saved flows contain it.
+    Saved flows contain the name of this class, so it keeps the name of Keras's layer.
 
     Args:
       momentum, running: see `Moments`.
-      epsilon: ε, added to the variance.
-      copies: number of norms in a stack, see `networks.stacks`; each weight then has the shape [copies, channels].
+      epsilon: float, ε.
+      copies: int, number of norms in a stack, see `networks.stacks`; each weight then has the shape [copies, channels].
         None for a single norm.
 
     Call arguments:
@@ -40,7 +40,7 @@ class BatchNormalization(Described, keras.layers.Layer):
 
     Example: `BatchNormalization()(images, training=True)`
 
-    References: arXiv 1605.08803, section 3.7; Ioffe and Szegedy, arXiv 1502.03167.
+    References: Real NVP, arXiv 1605.08803, section 3.7; Ioffe and Szegedy, arXiv 1502.03167.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class BatchNormalization(Described, keras.layers.Layer):
         return y
 
     def normalization(self, x: tf.Tensor, training: bool | None) -> Normalization:
-        """The norm as a function, in this mode and for tensors of the shape and dtype of x.
+        """The norm as a function, for one mode and for tensors of the shape and dtype of x.
 
         Args:
           x: images [batch, height, width, channels].
           training: see `Moments`.
 
         Returns:
-          Function of x, β, mean and variance to y and the moments of the batch, which `update_moving` takes; `()`
-          where the norm uses the averages.
+          Function of x, β, mean and variance; it returns y and the moments of the batch for `update_moving`. It returns
+          `()` as the moments if the norm uses the averages.
         """
         if self.is_fused(x, training):
             return self._by_fused_moments
@@ -105,11 +105,11 @@ class BatchNormalization(Described, keras.layers.Layer):
         return y, ()
 
     def update_moving(self, x: tf.Tensor, *batch_moments: tf.Tensor) -> None:
-        """Moves the averages towards the moments of a batch, for a stack those of all its norms.
+        """Moves the averages towards the moments of a batch; for a stack, the averages of all its norms.
 
         Args:
           x: the batch, or a tensor of its shape.
-          *batch_moments: the moments that the function of `normalization` returned.
+          *batch_moments: the moments from the function of `normalization`; none, and nothing moves.
         """
         if batch_moments:
             mean, variance = batch_moments
@@ -123,7 +123,7 @@ class BatchNormalization(Described, keras.layers.Layer):
         return self.moments.uses_batch(training) and is_plain
 
     def affine(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The scale and the offset that the norm is outside of training, for a stack those of all its norms."""
+        """The scale and the offset of the norm outside of training; for a stack, of all its norms."""
         beta, mean, variance = map(tf.convert_to_tensor, self._values())
         scale = tf.math.rsqrt(variance + self.epsilon)
         return scale, beta - scale * mean

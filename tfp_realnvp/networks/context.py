@@ -1,8 +1,9 @@
-"""A context (a class, a vector, an image) and the conditioners that see it."""
+"""Conditioners with a context: a class, a vector or an image."""
 
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -12,16 +13,16 @@ from tfp_realnvp.representation import describe
 
 
 class WithContext:
-    """h ↦ network([h, context]): the context as more channels of what the network sees.
+    """h ↦ network([h, context]): the context as additional input channels of a network.
 
-    What the network's first layer makes of a vector's channels is a projection of it, added at every pixel (of a
-    one-hot class: an embedding), so every network can be conditioned, and couplings need not know.
+    The first layer of the network projects a vector context and adds the projection at every pixel. For a one-hot class
+    the projection is an embedding. So a context can condition every network, and couplings know nothing of it.
 
     Args:
       network: Keras layer of a conditioner, over the channels of h and of the context together.
-      context: float tensor, vectors [..., size] or images [..., height, width, channels]. Its batch is that of h, or
-        repeats: h has n times as many, the context's running fastest.
-      event_ndims: int, 1 for vectors and 3 for images.
+      context: float tensor, vectors [..., size] or images [..., height, width, channels]. Its batch,
+        flattened, is the batch of h. If h has a batch n times larger, the whole batch of contexts repeats n times.
+      event_ndims: int, rank of the context, 1 for vectors and 3 for images.
 
     Attributes:
       network: the Keras layer.
@@ -29,7 +30,7 @@ class WithContext:
     Example: `Coupling(Checkerboard(), WithContext(ResNet(6, checkerboard=1), tf.one_hot(labels, 10)))`
     """
 
-    def __init__(self, network, context, event_ndims=1):
+    def __init__(self, network: keras.layers.Layer, context: tf.Tensor | np.ndarray, event_ndims: int = 1) -> None:
         context = tf.convert_to_tensor(context)
         self.network = network
         self._context = tf.reshape(context, tf.concat([[-1], tf.shape(context)[-event_ndims:]], 0))
@@ -39,10 +40,10 @@ class WithContext:
 
     @property
     def variables(self) -> list[Any]:
-        """All weights of the network, also the non-trainable ones."""
+        """All weights of the network, trainable or not."""
         return self.network.variables
 
-    def __call__(self, h):
+    def __call__(self, h: tf.Tensor) -> tf.Tensor:
         shape, context = tf.shape(h), tf.cast(self._context, h.dtype)
         if context.shape.rank < h.shape.rank:
             context = context[:, tf.newaxis, tf.newaxis, :]
@@ -53,20 +54,20 @@ class WithContext:
 
 @register
 class ContextMaps(Wrapper):
-    """Draws the context of a convolutional conditioner as images: [h, context] ↦ network([h, maps of the context]).
+    """Turns the context of a convolutional conditioner into images: [h, context] ↦ network([h, maps of the context]).
 
     ```none
     map[row, column, m] = Σ_k context[k] · maps[row, column, k, m]
     ```
 
-    A vector's own channels are the same at every pixel, and tell a convolution nothing of where a class has its
-    strokes; its maps, learned like the kernels that they are seen through, do. As they have the size of the images, the
-    network is made for images of one size.
+    The channels of a vector are the same at every pixel. They cannot tell a convolution the places of a class's
+    strokes. The maps can; they are learned together with the network. They have the size of the images, so the network
+    accepts images of this size only.
 
     Args:
       network: Keras layer over the channels of h and the maps together.
-      context_size: how many of the last channels are the context, the same at every pixel.
-      num_maps: how many maps the network sees.
+      context_size: int, number of context channels, the last of the input; they are the same at every pixel.
+      num_maps: int, number of maps.
       seed: int or None.
 
     Raises:
@@ -75,14 +76,21 @@ class ContextMaps(Wrapper):
     Example: `WithContext(ContextMaps(GlowNet(12), context_size=10), tf.one_hot(labels, 10))`
     """
 
-    def __init__(self, network, context_size, num_maps=8, seed=None, **kwargs):
+    def __init__(
+        self,
+        network: keras.layers.Layer,
+        context_size: int,
+        num_maps: int = 8,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(network, **kwargs)
         check_positive(context_size=context_size, num_maps=num_maps)
         self.context_size = context_size
         self.num_maps = num_maps
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *outer, channels = input_shape
         self.maps = self.add_weight(
             name="maps",
@@ -91,11 +99,11 @@ class ContextMaps(Wrapper):
         )
         self.network.build((*outer, channels - self.context_size + self.num_maps))
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         h, context = x[..., : -self.context_size], x[:, 0, 0, -self.context_size :]
         maps = ops.tensordot(context, ops.cast(self.maps, x.dtype), [[1], [2]])
         return self.network(ops.concatenate([h, maps], axis=-1))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         arguments = {"context_size": self.context_size, "num_maps": self.num_maps, "seed": self.seed}
         return {**super().get_config(), **arguments}

@@ -1,6 +1,9 @@
 """The gated convolutional network of the UvA deep learning course's flows."""
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
@@ -8,21 +11,41 @@ from tfp_realnvp.networks.tracing import TracedOnce
 from tfp_realnvp.representation import Described
 
 
-def concat_elu(x):
-    """elu of x and of −x, side by side: twice the channels (arXiv 1605.07725 has it for the ReLU)."""
+def concat_elu(x: tf.Tensor) -> tf.Tensor:
+    """The concatenation of elu(x) and elu(−x), with twice the channels.
+
+    Args:
+      x: tensor [..., channels].
+
+    Returns:
+      Tensor [..., 2 · channels].
+
+    Example: `concat_elu(tf.constant([2.0]))` is [2, −0.865].
+
+    References: Shang et al., arXiv 1603.05201, for the ReLU.
+    """
     return ops.concatenate([ops.elu(x), ops.elu(-x)], axis=-1)
 
 
 @register
 class GatedBlock(TracedOnce, Described, keras.layers.Layer):
-    """h + v · σ(g) for (v, g) = conv1×1(celu(conv3×3(celu(h)))), then layer norm over the channels.
+    """A gated residual block, then layer norm over the channels.
+
+    ```none
+    (v, g) = conv1×1(concat_elu(conv3×3(concat_elu(h))))
+    output = layer_norm(h + v · σ(g))
+    ```
 
     Args:
-      filters: number of channels, of input and output.
+      filters: int, number of channels of input and output.
       seed: int or None.
+
+    Example: `GatedBlock(filters=32)(tf.zeros([8, 16, 16, 32]))`
+
+    References: P. Lippe, UvA deep learning tutorial 11.
     """
 
-    def __init__(self, filters, seed=None, **kwargs):
+    def __init__(self, filters: int, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.seed = seed
@@ -31,38 +54,38 @@ class GatedBlock(TracedOnce, Described, keras.layers.Layer):
         self.gate = _conv(2 * filters, 1, seeds[1], "gate", self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         doubled = (*input_shape[:-1], 2 * self.filters)
         self.conv.build(doubled)
         self.gate.build(doubled)
         self.norm.build(input_shape)
 
-    def call(self, h):
+    def call(self, h: tf.Tensor) -> tf.Tensor:
         value, gate = ops.split(self.gate(concat_elu(self.conv(concat_elu(h)))), 2, axis=-1)
         return self.norm(h + value * ops.sigmoid(gate))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "seed": self.seed}
 
 
 @register
 class GatedConvNet(Described, keras.layers.Layer):
-    """conv3×3, gated residual blocks, celu, and a conv3×3 whose kernel begins at zero.
+    """A convolution, gated residual blocks, and a convolution with a kernel that begins at zero.
 
     ```none
     h = conv3×3(x);  for each block:  h = layer_norm(h + v · σ(g))
-    output = conv3×3(celu(h))                     0 before training, so that a coupling begins as the identity
+    output = conv3×3(concat_elu(h))               0 before training, so that a coupling begins as the identity
     ```
 
-    Fully convolutional: it takes images of any size.
+    The network is fully convolutional: it takes images of any size.
 
     Args:
-      out_channels: channels of the output, for an affine coupling twice those that change.
-      filters: width of the hidden layers.
-      num_blocks: number of gated blocks.
+      out_channels: int, channels of the output, for an affine coupling twice the changed channels.
+      filters: int, width of the hidden layers.
+      num_blocks: int, number of gated blocks.
       seed: int or None.
 
     Raises:
@@ -70,10 +93,12 @@ class GatedConvNet(Described, keras.layers.Layer):
 
     Example: `GatedConvNet(out_channels=2, filters=32)(masked_images)`
 
-    References: P. Lippe, UvA deep learning tutorial 11; the gates are those of arXiv 1703.05169's residual blocks.
+    References: P. Lippe, UvA deep learning tutorial 11. The gated blocks are from PixelCNN++'s code, arXiv 1701.05517.
     """
 
-    def __init__(self, out_channels, filters=32, num_blocks=3, seed=None, **kwargs):
+    def __init__(
+        self, out_channels: int, filters: int = 32, num_blocks: int = 3, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_positive(out_channels=out_channels, filters=filters, num_blocks=num_blocks)
         self.out_channels = out_channels
@@ -88,23 +113,23 @@ class GatedConvNet(Described, keras.layers.Layer):
         ]
         self.conv_out = _conv(out_channels, 3, None, "conv_out", self.dtype_policy, kernel_initializer="zeros")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *spatial, _ = input_shape
         self.conv_in.build(input_shape)
         for block in self.blocks:
             block.build((*spatial, self.filters))
         self.conv_out.build((*spatial, 2 * self.filters))
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         h = self.conv_in(x)
         for block in self.blocks:
             h = block(h)
         return self.conv_out(concat_elu(h))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "out_channels": self.out_channels,
@@ -114,6 +139,8 @@ class GatedConvNet(Described, keras.layers.Layer):
         }
 
 
-def _conv(filters, kernel_size, seed, name, dtype, **options):
+def _conv(
+    filters: int, kernel_size: int, seed: int | None, name: str, dtype: Any, **options: Any
+) -> keras.layers.Conv2D:
     options = {"kernel_initializer": keras.initializers.GlorotUniform(seed), **options}
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, dtype=dtype, **options)

@@ -1,6 +1,9 @@
 """The three-layer network that conditions Glow's couplings."""
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
@@ -10,13 +13,17 @@ from tfp_realnvp.representation import Described
 
 @register
 class GlowNet(TracedOnce, Described, keras.layers.Layer):
-    """conv3×3, relu, conv1×1, relu, and a conv3×3 that begins at zero, so that a coupling begins as the identity.
+    """Glow's three convolutions; the last begins at zero, so a coupling begins as the identity.
 
-    Fully convolutional: it takes images of any size.
+    ```none
+    output = conv3×3(relu(conv1×1(relu(conv3×3(x)))))
+    ```
+
+    The network is fully convolutional: it takes images of any size.
 
     Args:
-      out_channels: channels of the output, for an affine coupling twice those that change.
-      filters: width of the two hidden layers.
+      out_channels: int, channels of the output, for an affine coupling twice the changed channels.
+      filters: int, width of the two hidden layers.
       seed: int or None.
 
     Raises:
@@ -24,10 +31,11 @@ class GlowNet(TracedOnce, Described, keras.layers.Layer):
 
     Example: `GlowNet(out_channels=12, filters=512)(images)`
 
-    References: arXiv 1807.03039, section 3.3 and appendix B; weights begin as N(0, 0.05²), as in its authors' code.
+    References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.3 and appendix B. The hidden kernels begin as
+    N(0, 0.05²), as in the authors' code.
     """
 
-    def __init__(self, out_channels, filters=512, seed=None, **kwargs):
+    def __init__(self, out_channels: int, filters: int = 512, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_positive(out_channels=out_channels, filters=filters)
         self.out_channels = out_channels
@@ -42,21 +50,21 @@ class GlowNet(TracedOnce, Described, keras.layers.Layer):
             for i, (width, size, initializer) in enumerate(sizes)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         for conv in self.convs:
             conv.build(input_shape)
             input_shape = conv.compute_output_shape(input_shape)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         *hidden, last = self.convs
         for conv in hidden:
             x = ops.relu(conv(x))
         return last(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "out_channels": self.out_channels,

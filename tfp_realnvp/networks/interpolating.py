@@ -1,4 +1,6 @@
-"""The residual network that predicts pixels from their neighbours, beginning with the neighbours' mean."""
+"""The residual network that predicts pixels from their neighbours; it begins as the neighbours' mean."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,13 +10,13 @@ from keras import ops
 from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.representation import Described
 
-# Of a 2×2 block, in the order of Squeeze(diagonal_first=True): top-left, bottom-right, top-right, bottom-left.
+# The places of a 2×2 block as (row, column), in the order of `Squeeze(diagonal_first=True)`.
 PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
 @register
 class InterpolatingResNet(Described, keras.layers.Layer):
-    """Parameters of the pixels at one place of each 2×2 block, given those at the places before it.
+    """Predicts parameters for the pixels at one place of each 2×2 block from the pixels at the places before it.
 
     ```none
     m = mean of the nearest known pixels,  d = (known − m) / (4 · unit)
@@ -22,22 +24,25 @@ class InterpolatingResNet(Described, keras.layers.Layer):
     (shift, others) = conv1×1(relu(h)),    output = (m + unit · (shift + conv3×3(d)), others)
     ```
 
-    The first `channels` entries of the output are a prediction of the pixel: the mean of its nearest known neighbours,
-    what a linear filter of the differences from it adds, and what the network makes of them. So a brighter image is
-    predicted brighter from the first step on, and what the network sees is what tells one patch from another, in the
-    size of what it has to predict, which bfloat16 would lose in the brightness. The mean and the filter are computed
-    in the dtype of the weights, float32 under a mixed policy; the filter and the network's own output begin at 0.
+    The first `channels` entries of the output predict the pixel itself, as a sum of three terms. These are the mean m
+    of its nearest known neighbours, a linear filter of the differences d, and the network's output. So the
+    prediction of a brighter image is brighter from the first step on.
 
-    Fully convolutional: it takes images of any size.
+    The differences distinguish one patch from another. They enter the network in the units of its prediction, since
+    bfloat16 would round them away beside the brightness. The mean and the filter are computed in the dtype of the
+    weights, float32 under a mixed policy. The filter and the network's own output begin at 0.
+
+    The network is fully convolutional: it takes images of any size.
 
     Args:
-      channels: channels of the image.
-      out_channels: channels of the output, at least `channels`.
-      num_known: 1, 2 or 3, the places of a block that are known, in the order of `Squeeze(diagonal_first=True)`; they
-        are the first channels of the input. Channels behind them, of a context, are for the network alone.
-      unit: the typical size of a pixel's difference from its prediction.
-      filters: width of the hidden layers.
-      num_blocks: number of residual blocks.
+      channels: int, channels of the image.
+      out_channels: int, channels of the output, at least `channels`.
+      num_known: 1, 2 or 3, number of known places of a block, in the order of `Squeeze(diagonal_first=True)`. The
+        known pixels are the first channels of the input. Further channels hold a context for the network, not for
+        the mean and the filter.
+      unit: float, the typical size of a pixel's difference from its prediction.
+      filters: int, width of the hidden layers.
+      num_blocks: int, number of residual blocks.
       seed: int or None.
 
     Raises:
@@ -45,10 +50,20 @@ class InterpolatingResNet(Described, keras.layers.Layer):
 
     Example: `InterpolatingResNet(channels=3, out_channels=51, num_known=1)(top_left_pixels)`
 
-    References: the order of the places is that of Reed et al., arXiv 1703.03664, figure 2.
+    References: Reed et al., arXiv 1703.03664, figure 2, for the order of the places.
     """
 
-    def __init__(self, channels, out_channels, num_known, unit=0.01, filters=64, num_blocks=2, seed=None, **kwargs):
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        num_known: int,
+        unit: float = 0.01,
+        filters: int = 64,
+        num_blocks: int = 2,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_positive(channels=channels, out_channels=out_channels, filters=filters, num_blocks=num_blocks)
         if out_channels < channels:
@@ -64,10 +79,10 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         self.filters = filters
         self.num_blocks = num_blocks
         self.seed = seed
-        self._nearest = _kernel_of_the_nearest(num_known, channels)
+        self._nearest = _nearest_kernel(num_known, channels)
         seeds = iter(spawn_seeds(seed, 1 + num_blocks))
 
-        def conv(width, name, size=3, **options):
+        def conv(width: int, name: str, size: int = 3, **options: Any) -> keras.layers.Conv2D:
             return keras.layers.Conv2D(width, size, padding="same", name=name, dtype=self.dtype_policy, **options)
 
         he = lambda: keras.initializers.HeNormal(next(seeds))
@@ -81,7 +96,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         ]
         self.conv_out = conv(out_channels, "conv_out", size=1, kernel_initializer="zeros")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *spatial, inputs = input_shape
         self.conv_in.build((*spatial, inputs + self.channels))
         for layer in (*(conv for block in self.blocks for conv in block), self.conv_out):
@@ -89,7 +104,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         shape = (3, 3, self.num_known * self.channels, self.channels)
         self.filter = self.add_weight(name="filter", shape=shape, initializer="zeros", autocast=False)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         known, context = ops.split(ops.cast(x, self.variable_dtype), [self.num_known * self.channels], axis=-1)
         mean = ops.conv(known, tf.constant(self._nearest, known.dtype), padding="same")
         differences = (known - ops.tile(mean, (1, 1, 1, self.num_known))) / (4 * self.unit)
@@ -101,10 +116,10 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         filtered = ops.conv(differences, self.filter, padding="same")
         return ops.concatenate([mean + self.unit * (shift + filtered), others], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "channels": self.channels,
@@ -117,8 +132,11 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         }
 
 
-def _kernel_of_the_nearest(num_known, channels):
-    """[3, 3, num_known · channels, channels]: the mean of those known pixels that are nearest to place `num_known`."""
+def _nearest_kernel(num_known: int, channels: int) -> np.ndarray:
+    """The kernel for the mean of the known pixels nearest to place `num_known`.
+
+    Its shape is [3, 3, num_known · channels, channels].
+    """
     blocks = 2 * np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1)[:, :, np.newaxis]
     distances = np.linalg.norm(blocks + PLACES[:num_known] - np.array(PLACES[num_known]), axis=-1)
     weights = np.isclose(distances, distances.min())

@@ -1,7 +1,8 @@
-"""Pure functions behind the layers: TensorFlow's fused batch norm, normalized kernels, and gradients by hand."""
+"""Pure functions behind the layers: TensorFlow's fused batch norm, normalized kernels, and custom gradients."""
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from keras import ops
@@ -15,12 +16,16 @@ def fused_batch_norm(
     Args:
       x: images [batch, height, width, channels], of any dtype but float64.
       beta: tensor [channels].
-      epsilon: added to the variance.
-      *moments: mean and variance, [channels] each; without them those of the batch.
+      epsilon: float, added to the variance.
+      *moments: mean and variance, tensors [channels]. By default they are the batch's own.
 
     Returns:
-      y; the moments, where the batch's variance is Bessel's estimate; and the tensors that
-      `fused_batch_norm_gradients` needs.
+      y; the mean and the variance; and the tensors to keep for `fused_batch_norm_gradients`. The batch's own variance
+      is Bessel's estimate.
+
+    Example: `y, (mean, variance), kept = fused_batch_norm(images, tf.zeros([3]), 1e-4)`
+
+    References: Ioffe and Szegedy, arXiv 1502.03167.
     """
     mean, variance = moments or (tf.zeros([0]), tf.zeros([0]))
     options = dict(scale=tf.ones(beta.shape), offset=beta, epsilon=epsilon, is_training=not moments)
@@ -31,7 +36,18 @@ def fused_batch_norm(
 def fused_batch_norm_gradients(
     grad_y: tf.Tensor, x: tf.Tensor, beta: tf.Tensor, epsilon: float, kept: list[tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The gradients of `fused_batch_norm` by x and β, where it took the moments of the batch."""
+    """The gradients of `fused_batch_norm` by x and β, for the moments of the batch.
+
+    Args:
+      grad_y: the gradient by y.
+      x, beta, epsilon: the arguments of `fused_batch_norm`.
+      kept: the tensors that it returned.
+
+    Returns:
+      The gradient by x and the gradient by β.
+
+    Example: `grad_x, grad_beta = fused_batch_norm_gradients(tf.ones_like(y), images, tf.zeros([3]), 1e-4, kept)`
+    """
     spaces = {f"reserve_space_{i}": space for i, space in enumerate(kept, start=1)}
     options = dict(scale=tf.ones(beta.shape), epsilon=epsilon, is_training=True, **spaces)
     grad_x, _, grad_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(y_backprop=grad_y, x=x, **options)
@@ -39,17 +55,28 @@ def fused_batch_norm_gradients(
 
 
 def bessel_to_biased(x: tf.Tensor) -> tf.Tensor:
-    """The factor from Bessel's estimate of a channel's variance to the variance of the batch x itself: 1 − 1/n."""
+    """The factor 1 − 1/n from Bessel's estimate of a channel's variance to the variance of the batch itself.
+
+    Args:
+      x: the batch, with n values per channel.
+
+    Example: `bessel_to_biased(tf.zeros([2, 1, 1, 3]))` is 0.5.
+    """
     return 1 - x.shape[-1] / tf.cast(tf.size(x), tf.float32)
 
 
 def normalize_by(mean: tf.Tensor, variance: tf.Tensor, x: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """y = (x − mean) / √(variance + ε) + β with gradients by the moments, which the fused operation lacks.
+    """y = (x − mean) / √(variance + ε) + β, with gradients by the moments; the fused operation alone has none.
 
     Args:
       mean, variance, beta: tensors [channels].
       x: images [batch, height, width, channels].
-      epsilon: added to the variance.
+      epsilon: float, added to the variance.
+
+    Returns:
+      Tensor of the shape of x.
+
+    Example: `normalize_by(tf.zeros([3]), tf.ones([3]), images, tf.zeros([3]), 1e-4)`
     """
     if x.dtype == tf.float64:  # The fused operation does not take float64.
         return tf.nn.batch_normalization(x, mean, variance, beta, None, epsilon)
@@ -79,14 +106,21 @@ def recomputed_norm_relu(
     epsilon: float,
     weights: tuple[tf.Tensor, ...],
 ) -> tf.Tensor:
-    """function(relu(norm(x)), *weights), keeping x alone for the backward pass, which computes norm and ReLU again.
+    """function(relu(norm(x)), *weights); the backward pass keeps x alone and computes norm and ReLU again.
 
     Args:
-      function: of tensors, to a tensor.
-      x: images [batch, height, width, channels], normalized by the moments of the batch.
+      function: function of tensors that returns a tensor.
+      x: images [batch, height, width, channels]; the norm takes the moments of this batch.
       beta: tensor [channels].
-      epsilon: added to the variance.
+      epsilon: float, added to the variance.
       weights: the other arguments of `function`.
+
+    Returns:
+      The tensor of `function`.
+
+    Example: `recomputed_norm_relu(tf.multiply, images, tf.zeros([3]), 1e-4, (tf.ones([3]),))`
+
+    References: Chen et al., Training Deep Nets with Sublinear Memory Cost, arXiv 1604.06174.
     """
 
     @tf.custom_gradient
@@ -94,7 +128,7 @@ def recomputed_norm_relu(
         y, (mean, variance), kept = fused_batch_norm(x, beta, epsilon)
 
         def gradients(grad_z):
-            # The norm waits for grad_z; computed before, it would be kept until then.
+            # The norm waits for grad_z; an earlier result would stay in memory until then.
             with tf.control_dependencies([grad_z]):
                 y, *_ = fused_batch_norm(tf.identity(x), beta, epsilon, mean, variance * bessel_to_biased(x))
             with tf.GradientTape() as tape:
@@ -110,13 +144,21 @@ def recomputed_norm_relu(
     return layer(x, beta, *weights)
 
 
-@tf.custom_gradient  # Written by hand, the gradient takes a third of the operations.
-def normalized_kernel(v: tf.Tensor, magnitude: tf.Tensor):
-    """w = g · v / ‖v‖, the norm over all axes of a kernel but the last; arXiv 1602.07868, equations 2 and 3.
+# The custom gradient takes a third of the operations.
+@tf.custom_gradient
+def normalized_kernel(v: tf.Tensor, magnitude: tf.Tensor) -> Any:
+    """The weight-normalized kernel w = g · v / ‖v‖; the norm is over all axes of a kernel but the last.
 
     Args:
       v: tensor [..., height, width, channels, filters].
       magnitude: g, tensor [..., filters].
+
+    Returns:
+      w, tensor of the shape of v.
+
+    Example: `normalized_kernel(tf.ones([3, 3, 8, 16]), tf.ones([16]))`
+
+    References: Salimans and Kingma, arXiv 1602.07868, equations 2 and 3.
     """
     per_channel = dict(axis=[-4, -3, -2], keepdims=True)
     inverse_length = tf.math.rsqrt(tf.reduce_sum(tf.square(v), **per_channel))
@@ -130,15 +172,30 @@ def normalized_kernel(v: tf.Tensor, magnitude: tf.Tensor):
 
 
 def convolve(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
-    """The convolution of images by a kernel, stride 1 and SAME, plus the bias if there is one."""
+    """Convolves images with a kernel, stride 1 and SAME, and adds a bias.
+
+    Args:
+      x: images [batch, height, width, channels].
+      kernel: tensor [height, width, channels, filters].
+      *bias: tensor [filters], or nothing.
+
+    Returns:
+      Tensor [batch, height, width, filters].
+
+    Example: `convolve(tf.zeros([8, 16, 16, 3]), tf.zeros([3, 3, 3, 32]), tf.zeros([32]))`
+    """
     y = ops.conv(x, kernel, padding="same")
     return ops.add(y, *bias) if bias else y
 
 
 def l2_penalty(l2: float) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """The regularizer l2 · Σ w², without a factor ½; None for l2 = 0."""
+    """The regularizer l2 · Σ w², without a factor ½; None for l2 = 0.
+
+    Example: `l2_penalty(0.1)(tf.ones([2]))` is 0.2.
+    """
     return functools.partial(_l2_penalty, l2) if l2 else None
 
 
 def _l2_penalty(l2: float, weight: tf.Tensor) -> tf.Tensor:
-    return 2 * l2 * tf.nn.l2_loss(tf.convert_to_tensor(weight))  # One operation, and one for its gradient.
+    # `l2_loss` is one operation with one operation for its gradient.
+    return 2 * l2 * tf.nn.l2_loss(tf.convert_to_tensor(weight))

@@ -1,38 +1,40 @@
 """The matrix of an invertible 1×1 convolution (Glow, section 3.2)."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.common import draw_seed, register
+from tfp_realnvp.common import check_positive, draw_seed, register
 from tfp_realnvp.representation import Described
 
 
 @register
 class InvertibleMatrix(Described, keras.layers.Layer):
-    """A learned invertible matrix W with its log|det W|, in the beginning a random rotation.
+    """A learned invertible matrix W with its log|det W|; it begins as a random rotation.
 
     ```none
     factorized:  W = P L (U + diag(s)),    log|det W| = Σ log|s|        Glow, equations 10 and 11
-    otherwise:   W is free,                log|det W| from an LU decomposition each call
+    otherwise:   W is free,                log|det W| from an LU decomposition in each call
     ```
 
     P is a permutation, L lower triangular with ones on its diagonal, U strictly upper triangular. P and the signs of s
-    stay as they began; what is learned is one matrix that holds L below its diagonal, log|s| on it and U above it.
+    are fixed. One learned matrix holds L below its diagonal, log|s| on its diagonal and U above it.
 
     W has the dtype of the weights, float32 under a mixed policy. The rotation is the Q of a Gaussian matrix's QR
-    decomposition, as in the authors' code: orthogonal, of determinant 1 or −1.
+    decomposition, as in the authors' code. It is orthogonal, with determinant 1 or −1.
 
     Args:
       size: int, W has the shape [size, size].
-      factorized: whether W is made of its factors. Both forms of one seed begin at the same W.
+      factorized: bool, whether the factors of W are learned instead of W. Both forms of one seed begin at the same W.
       seed: int or None.
 
     Raises:
       ValueError: for a `size` below 1.
 
     Call arguments:
-      x: what W is going to multiply; W does not depend on it.
+      x: tensor for W to multiply; W does not depend on it.
 
     Returns:
       `(W, log|det W|)`, of shapes [size, size] and [].
@@ -42,32 +44,33 @@ class InvertibleMatrix(Described, keras.layers.Layer):
     References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.2.
     """
 
-    def __init__(self, size, factorized=True, seed=None, **kwargs):
+    def __init__(self, size: int, factorized: bool = True, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size must be a positive int; got {size!r}")
+        check_positive(size=size)
         self.size = size
         self.factorized = factorized
         self.seed = seed
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         gaussian = np.random.default_rng(draw_seed(self.seed)).standard_normal([self.size, self.size])
         rotation = np.linalg.qr(gaussian).Q
         if not self.factorized:
-            self.kernel = self._begin_at(rotation, "kernel")
+            self.kernel = self._add(rotation, "kernel")
             return
-        with tf.init_scope():  # for its values, also inside of a graph
+        # The initial values are needed as numbers, also if the layer is built inside a graph.
+        with tf.init_scope():
             factors, order = (part.numpy() for part in tf.linalg.lu(rotation))
         scale = np.diag(factors).copy()
         np.fill_diagonal(factors, np.log(np.abs(scale)))
-        self.permutation = self._begin_at(np.eye(self.size)[:, order], "permutation", trainable=False)
-        self.sign = self._begin_at(np.sign(scale), "sign", trainable=False)
-        self.factors = self._begin_at(factors, "factors")
+        self.permutation = self._add(np.eye(self.size)[:, order], "permutation", trainable=False)
+        self.sign = self._add(np.sign(scale), "sign", trainable=False)
+        self.factors = self._add(factors, "factors")
 
-    def _begin_at(self, value, name, **kwargs):
+    def _add(self, value: np.ndarray, name: str, **kwargs: Any) -> keras.Variable:
+        """Adds a weight with an initial value."""
         return self.add_weight(name=name, shape=value.shape, initializer=value, autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if not self.factorized:
             kernel = tf.identity(self.kernel.value)
             return kernel, tf.linalg.slogdet(kernel).log_abs_determinant
@@ -80,5 +83,5 @@ class InvertibleMatrix(Described, keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple | None) -> list[tuple]:
         return [(self.size, self.size), ()]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "factorized": self.factorized, "seed": self.seed}

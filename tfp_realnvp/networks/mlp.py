@@ -1,6 +1,10 @@
 """A multilayer perceptron: the conditioner of couplings over vectors."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.representation import Described
@@ -11,18 +15,27 @@ class MLP(Described, keras.layers.Layer):
     """Dense layers with an activation between them.
 
     Args:
-      out_units: size of the output, for an affine coupling twice the size of the event.
-      hidden_units: sizes of the hidden layers.
-      activation: Keras activation of the hidden layers.
+      out_units: int, size of the output, for an affine coupling twice the size of the event.
+      hidden_units: ints, sizes of the hidden layers.
+      activation: Keras activation of the hidden layers, a name or a function.
       seed: int or None.
 
     Raises:
       ValueError: for sizes below 1.
 
     Example: `MLP(out_units=4, hidden_units=[64, 64])(tf.zeros([8, 2]))` has shape [8, 4].
+
+    References: Real NVP, section 3.3, for networks as conditioners.
     """
 
-    def __init__(self, out_units, hidden_units=(64, 64), activation="relu", seed=None, **kwargs):
+    def __init__(
+        self,
+        out_units: int,
+        hidden_units: Sequence[int] = (64, 64),
+        activation: str | Callable[[tf.Tensor], tf.Tensor] = "relu",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if any(not isinstance(units, int) or units < 1 for units in (out_units, *hidden_units)):
             raise ValueError(
@@ -47,20 +60,20 @@ class MLP(Described, keras.layers.Layer):
             )
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         for layer in self.dense:
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         for layer in self.dense:
             x = layer(x)
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "out_units": self.out_units,

@@ -1,4 +1,4 @@
-"""Mean and variance of each channel as Keras layers: with moving averages, or fixed."""
+"""Mean and variance per channel as Keras layers: with moving averages, or fixed."""
 
 from typing import Any
 
@@ -15,37 +15,39 @@ from tfp_realnvp.representation import Described
 
 @register
 class Moments(Described, keras.layers.Layer):
-    """Mean and variance of each channel: the batch's in training, their moving averages otherwise.
+    """Mean and variance per channel: the batch's in training, their moving averages otherwise.
 
     ```none
     moving ← momentum · moving + (1 − momentum) · batch        once per training call
     ```
 
-    With `running`, training uses averages as well, Real NVP's equations 22 to 24, for small batches. They include the
-    batch at hand, and the gradient flows through its part of them alone. They are debiased: they begin at 0 and are
-    divided by the sum of their weights, so that the first averages are the first batch's moments.
+    With `running`, training uses averages as well, for small batches. These averages include the current batch, and the
+    gradient flows through its part alone. They are debiased: they begin at 0 and are divided by the sum of their
+    weights. So the first averages are the first batch's moments.
 
-    Under a distribution strategy the batch is the global one. The moments are computed in the dtype of the weights,
-    float32 under a mixed policy, for any dtype of the input. As in Keras's batch norm, a layer whose `trainable` is
-    False always uses the averages and leaves them as they are.
+    Under a distribution strategy the moments are of the global batch. Their dtype is the dtype of the weights, float32
+    under a mixed policy. As in Keras's batch norm, a layer with `trainable = False` always uses the averages and leaves
+    them unchanged.
 
     Args:
-      momentum: weight of the past in the moving averages, in [0, 1); the paper's ρ.
-      running: whether training uses the averages instead of the batch.
-      copies: number of norms in a stack, see `networks.stacks`; the averages then have the shape [copies, channels].
-        None for a single norm.
+      momentum: float in [0, 1), weight of the past in the moving averages; the paper's ρ.
+      running: bool, whether training uses the averages instead of the batch.
+      copies: int, number of norms in a stack, see `networks.stacks`. The averages then have the shape [copies,
+        channels]. None for a single norm.
 
     Raises:
       ValueError: for a `momentum` outside of [0, 1).
 
     Call arguments:
       x: tensor of shape [..., channels].
-      training: whether to use the batch and move the averages; by default Keras's call context decides.
+      training: bool, whether to use the batch and move the averages; by default Keras's call context decides.
 
     Returns:
       `(mean, variance)`, each of shape [channels].
 
     Example: `mean, variance = Moments()(images, training=True)`
+
+    References: Real NVP, arXiv 1605.08803, section 3.7; appendix E, equations 22 to 24, for `running`.
     """
 
     def __init__(self, momentum: float = 0.9, running: bool = False, copies: int | None = None, **kwargs: Any) -> None:
@@ -61,7 +63,7 @@ class Moments(Described, keras.layers.Layer):
         shape = (*stack_shape(self.copies), input_shape[-1])
         self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", **options)
         self.variance = self.add_weight(name="variance", shape=shape, initializer="ones", **options)
-        if self.running:  # The part of an average's weight that batches have, and not its initial value.
+        if self.running:  # The sum of the weights of all batches in an average; the rest belongs to its initial value.
             self.filled = self.add_weight(name="filled", shape=(), initializer="zeros", **options)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,7 +82,7 @@ class Moments(Described, keras.layers.Layer):
         return bool(training) and self.trainable
 
     def update_moving(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Moves the averages towards a batch's moments and returns them."""
+        """Moves the averages towards a batch's moments and returns the averages."""
         moved = self.moved((self.mean.value, self.variance.value), (mean, variance))
         if not is_recomputing():
             for average, value in zip((self.mean, self.variance), moved, strict=True):
@@ -92,11 +94,11 @@ class Moments(Described, keras.layers.Layer):
     def moved(
         self, averages: tuple[tf.Tensor, tf.Tensor], batch: tuple[tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The averages after a batch with these moments; the weights stay as they are."""
+        """The averages after a batch with the moments `batch`; the weights of the layer do not change."""
         rate = 1 - self.momentum
         if self.running:
             rate = rate / self._moved_filled()
-        if is_recomputing():  # The averages have moved already; the gradient is still that of the batch's part.
+        if is_recomputing():  # The averages have moved already; the gradient still flows through the batch's part.
             mean, variance = (tf.stop_gradient(a - rate * b) + rate * b for a, b in zip(averages, batch, strict=True))
         else:
             mean, variance = (a + rate * (b - a) for a, b in zip(averages, batch, strict=True))
@@ -111,7 +113,7 @@ class Moments(Described, keras.layers.Layer):
 
 @register
 class FixedMoments(Described, keras.layers.Layer):
-    """A mean and a variance of each entry that are set and not learned, for the standardization of data.
+    """A fixed mean and variance per entry, for the standardization of data.
 
     Call arguments:
       x: tensor of shape [..., size]; only its last axis matters.
@@ -119,7 +121,14 @@ class FixedMoments(Described, keras.layers.Layer):
     Returns:
       `(mean, variance)`, each of shape [size], initially 0 and 1.
 
-    Example: `layer.mean.assign(table.mean(axis=0)); layer.variance.assign(table.var(axis=0))`
+    Example:
+
+    ```python
+    layer = FixedMoments()
+    layer.build(table.shape)
+    layer.mean.assign(table.mean(axis=0))
+    layer.variance.assign(table.var(axis=0))
+    ```
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -138,5 +147,8 @@ class FixedMoments(Described, keras.layers.Layer):
 
 
 def moments_of(layer: keras.layers.Layer) -> list[Moments]:
-    """Every `Moments` inside a Keras layer."""
+    """Every `Moments` inside a Keras layer.
+
+    Example: `moments_of(BatchNormalization())` has one entry.
+    """
     return [part for part in sublayers(layer) if isinstance(part, Moments)]

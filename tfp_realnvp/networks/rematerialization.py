@@ -1,4 +1,4 @@
-"""`Rematerialized`: a conditioner whose backward pass computes the activations again instead of keeping them."""
+"""`Rematerialized`: a conditioner that computes its activations again in the backward pass instead of keeping them."""
 
 import contextlib
 import contextvars
@@ -16,11 +16,11 @@ _recomputing = contextvars.ContextVar("recomputing", default=False)
 
 
 class Rematerialized:
-    """x ↦ network(x), keeping x alone for the backward pass, which runs the network again.
+    """x ↦ network(x); the backward pass keeps x alone and runs the network again.
 
-    Without it all activations of a coupling's network are kept: dozens of tensors of the size of an image times the
-    network's width. The input is one image. The price is a third forward pass, about 4/3 of the time. Values and
-    gradients are the same, and moving averages move once.
+    Otherwise the backward pass keeps all activations of a coupling's network. They are dozens of tensors, each of the
+    size of an image times the network's width. The input is one image. The price is a third forward pass, about 4/3 of
+    the time. Values and gradients are the same, and moving averages move once.
 
     Args:
       network: Keras layer.
@@ -41,11 +41,11 @@ class Rematerialized:
 
     @property
     def variables(self) -> list[Any]:
-        """All weights of the network, also the non-trainable ones."""
+        """All weights of the network, trainable or not."""
         return self.network.variables
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        # TensorFlow calls the function first for the value, then outside of Keras's call for the backward pass.
+        # TensorFlow calls the function first for the value, then for the backward pass, outside of Keras's call.
         training, passes = in_training(), itertools.count()
 
         def network(x: tf.Tensor) -> tf.Tensor:
@@ -58,7 +58,10 @@ class Rematerialized:
 
 @contextlib.contextmanager
 def recomputing() -> Iterator[None]:
-    """A scope in which networks repeat a pass over a batch: they give the same values, and no average moves."""
+    """A scope for repeating the pass of networks over a batch: the values are the same, and no average moves.
+
+    Example: `with recomputing(): y = network(x, training=True)`
+    """
     token = _recomputing.set(True)
     try:
         yield
@@ -67,5 +70,8 @@ def recomputing() -> Iterator[None]:
 
 
 def is_recomputing() -> bool:
-    """Whether a network is called within `recomputing()`."""
+    """Whether the code runs within `recomputing()`.
+
+    Example: `is_recomputing()` is False outside of the scope.
+    """
     return _recomputing.get()

@@ -24,12 +24,12 @@ class ResidualBlocks(Described, keras.layers.Layer):
     Each kind of weight is stored for all blocks in one variable, see `networks.stacks`.
 
     Args:
-      num_blocks: number of blocks.
-      filters: number of channels, of input and output.
-      bottleneck: False: two convolutions of 3×3; True: three, of 1×1, 3×3 and 1×1, all of the same width.
-      use_batch_norm: whether there are norms; without them every convolution has a bias.
+      num_blocks: int, number of blocks.
+      filters: int, number of channels of input and output.
+      bottleneck: bool. False: two convolutions of 3×3; True: three, of 1×1, 3×3 and 1×1, all of the same width.
+      use_batch_norm: bool, whether the blocks have norms; without norms every convolution has a bias.
       running_average: see `ResNet`.
-      l2: penalty on the magnitudes, see `WeightNormConv2D`.
+      l2: float, penalty on the magnitudes, see `WeightNormConv2D`.
       seed: int or None.
 
     Call arguments:
@@ -75,7 +75,8 @@ class ResidualBlocks(Described, keras.layers.Layer):
             self.convs.append(conv)
 
     def build(self, input_shape: tuple) -> None:
-        for layer in (*self.norms, *self.convs):
+        layers: list[keras.layers.Layer] = [*self.norms, *self.convs]
+        for layer in layers:
             layer.build(input_shape)
 
     def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
@@ -108,34 +109,37 @@ class ResidualBlocks(Described, keras.layers.Layer):
 
 @register
 class ResNet(Described, keras.layers.Layer):
-    """The authors' conditioner: a weight-normalized pre-activation ResNet whose output sums a skip of every block.
+    """The authors' conditioner: a weight-normalized pre-activation ResNet that sums one skip connection per block.
 
     ```none
-    h = norm(x)                                  (× 2 where a checkerboard has zeroed half of x)
+    h = norm(x)                                  (× 2 for a checkerboard, which zeroes half of x)
     h = conv3×3(relu([h, −h, checkerboard]))
     skip = conv1×1(h);  for each block:  h = block(h),  skip += conv1×1(h)
     output = conv1×1(relu(norm(skip)))
     ```
 
-    Fully convolutional: it takes images of any size.
+    The network is fully convolutional: it takes images of any size.
 
     Args:
-      out_channels: channels of the output, for an affine coupling twice those that change.
-      filters: width of the hidden layers (the authors' `base_dim`, doubled at each scale).
-      num_blocks: number of residual blocks.
-      checkerboard: the value, 0 or 1, of the coupling's mask at the top-left pixel, for a checkerboard coupling; the
-        mask is then one more input channel. None for a channel coupling.
-      skip: whether there are skips; without them the output is that of the last block.
+      out_channels: int, channels of the output, for an affine coupling twice the changed channels.
+      filters: int, width of the hidden layers (the authors' `base_dim`, doubled at each scale).
+      num_blocks: int, number of residual blocks.
+      checkerboard: for a checkerboard coupling, the value of its mask at the top-left pixel, 0 or 1. The mask is then
+        an additional input channel. None for a channel coupling.
+      skip: bool, whether to sum skip connections; otherwise only the last block's output is used.
       bottleneck: see `ResidualBlocks`.
-      use_batch_norm: whether there are norms; without them nothing is doubled either, as in the authors' code.
-      running_average: ρ to normalize by running averages in training as well (see `Moments`), None for the batch's.
-      l2: penalty on the magnitudes, see `WeightNormConv2D`.
+      use_batch_norm: bool, whether the network has norms; without norms h is not doubled, as in the authors' code.
+      running_average: float, ρ to use running averages in training as well, see `Moments`. None to use the batch's
+        moments.
+      l2: float, penalty on the magnitudes, see `WeightNormConv2D`.
       seed: int or None.
 
     Raises:
-      ValueError: for sizes below 1, or a checkerboard other than None, 0, 1.
+      ValueError: for sizes below 1, or a `checkerboard` other than None, 0 and 1.
 
     Example: `ResNet(out_channels=6, filters=32, num_blocks=4, checkerboard=1)(masked_images)`
+
+    References: Real NVP, arXiv 1605.08803, section 4.1, and the authors' code.
     """
 
     def __init__(
@@ -169,10 +173,10 @@ class ResNet(Described, keras.layers.Layer):
         seeds = iter(spawn_seeds(seed, 4))
         policy = self.dtype_policy
 
-        def conv(filters, name, kernel_size=1, **options):
+        def conv(filters: int, name: str, kernel_size: int = 1, **options: Any) -> WeightNormConv2D:
             return WeightNormConv2D(filters, kernel_size, seed=next(seeds), name=name, dtype=policy, **options)
 
-        def norm(name):
+        def norm(name: str) -> keras.layers.Layer:
             if use_batch_norm:
                 return _norm(running_average, name=name, dtype=policy)
             return keras.layers.Identity(name=name, dtype=policy.name)  # Keras cannot serialize the policy itself.
@@ -214,7 +218,7 @@ class ResNet(Described, keras.layers.Layer):
             h = ops.relu(ops.concatenate([h, -h, mask], axis=-1))
         hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
-        if self.skip:
+        if self.skips is not None:
             skips = [convolve(h, *weights) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
             out = functools.reduce(operator.add, skips)
         return self.conv_out(ops.relu(self.norm_out(out)))

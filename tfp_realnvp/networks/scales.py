@@ -1,4 +1,4 @@
-"""Wrappers of a network that bound its log-scale, and the network that predicts constants."""
+"""Wrappers that bound the log-scale of a network, and a network of constants."""
 
 from typing import Any
 
@@ -12,10 +12,12 @@ from tfp_realnvp.representation import Described
 
 
 class Wrapper(Described, keras.layers.Layer):
-    """A layer around a network, with which it is saved.
+    """Base class of layers around a network; the saved layer contains the network.
 
     Args:
       network: Keras layer.
+
+    Example: `class Doubled(Wrapper): ...`
     """
 
     def __init__(self, network: keras.layers.Layer, **kwargs: Any) -> None:
@@ -34,20 +36,30 @@ class Wrapper(Described, keras.layers.Layer):
 
 
 class BoundedScale(Wrapper):
-    """Bounds the log-scale that a network predicts for an affine coupling: (t, s) ↦ (t, bound(s)).
+    """Base class that bounds the log-scale of an affine coupling's network: (t, s) ↦ (t, bound(s)).
 
-    The result has the dtype of the weights, so the flow computes in float32 where the network runs in bfloat16. A
-    subclass defines `bound(log_scale)`.
+    A subclass defines `bound(log_scale)`. The result has the dtype of the weights, so a flow computes in float32 while
+    its network runs in bfloat16.
 
     Args:
-      network: Keras layer whose output holds t, then s, along its last axis.
+      network: Keras layer; its output holds t, then s, along its last axis.
+
+    Example:
+
+    ```python
+    class Clipped(BoundedScale):
+        def bound(self, log_scale):
+            return tf.clip_by_value(log_scale, -2.0, 2.0)
+    ```
+
+    References: Real NVP, arXiv 1605.08803, section 4.1.
     """
 
     def __init__(self, network: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(network, autocast=False, **kwargs)
 
     def bound(self, log_scale: tf.Tensor) -> tf.Tensor:
-        """The log-scale of the flow as a function of the log-scale that the network predicts."""
+        """The log-scale of the flow as a function of the network's log-scale."""
         raise NotImplementedError(f"{type(self).__name__} must define bound(log_scale)")
 
     def build(self, input_shape: tuple) -> None:
@@ -63,18 +75,18 @@ class BoundedScale(Wrapper):
 class TanhScale(BoundedScale):
     """Real NVP's bound of the log-scale, s ↦ a · tanh(s) + b; see `BoundedScale`.
 
-    a is one learned number per coupling, `rescaling_scale` or `scale` in the authors' code. b is another one where no
-    norm follows the coupling, `scale_shift` in the code.
+    a is one learned number per coupling, `rescaling_scale` or `scale` in the authors' code. The number b is learned if
+    no norm follows the coupling, `scale_shift` in the code.
 
     Args:
-      network: Keras layer whose output holds t, then s, along its last axis.
-      initial: the initial a.
-      use_offset: whether there is a b, initially 0.
-      l2: the penalty l2 · a², without a factor ½, in nats.
+      network: Keras layer; its output holds t, then s, along its last axis.
+      initial: float, the initial a.
+      use_offset: bool, whether to learn b; b begins at 0, otherwise it stays 0.
+      l2: float, the penalty l2 · a², without a factor ½, in nats.
 
     Example: `TanhScale(ResNet(out_channels=6, checkerboard=1), initial=0.0)`
 
-    References: arXiv 1605.08803, section 4.1.
+    References: Real NVP, arXiv 1605.08803, section 4.1, and the authors' code.
     """
 
     def __init__(
@@ -118,7 +130,7 @@ class ChannelTanhScale(BoundedScale):
     Each f begins at 0. The slope at s = 0 is 1 for every f; see `BoundedScale`.
 
     Args:
-      network: Keras layer whose output holds t, then s, along its last axis.
+      network: Keras layer; its output holds t, then s, along its last axis.
 
     Example: `ChannelTanhScale(GatedConvNet(out_channels=2))`
 
@@ -142,11 +154,11 @@ class SigmoidScale(BoundedScale):
     The scale is below 1 and begins at 0.88.
 
     Args:
-      network: Keras layer whose output holds t, then s, along its last axis.
+      network: Keras layer; its output holds t, then s, along its last axis.
 
     Example: `SigmoidScale(GlowNet(out_channels=12))`
 
-    References: arXiv 1807.03039, section 3.3.
+    References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.3.
     """
 
     def bound(self, log_scale: tf.Tensor) -> tf.Tensor:
@@ -155,13 +167,15 @@ class SigmoidScale(BoundedScale):
 
 @register
 class Constant(Described, keras.layers.Layer):
-    """Learned numbers, initially 0, that do not depend on the input: the parameters of a coupling that keeps nothing.
+    """Learned numbers, independent of the input: the parameters of a coupling with `ChangeAll`.
+
+    The numbers begin at 0.
 
     Args:
-      units: how many numbers.
+      units: int, number of learned numbers.
 
     Call arguments:
-      x: tensor of shape [..., channels]; only [...] matters.
+      x: tensor of shape [..., channels]; only the leading shape [...] matters.
 
     Returns:
       Tensor of shape [..., units].

@@ -1,8 +1,8 @@
-"""Stacks: the layers of equal residual blocks, each kind of weight of all blocks in one variable.
+"""Stacks: the layers of equal residual blocks, with one variable for each kind of weight.
 
-The first axis of such a variable is the block. Fewer variables make the first training step faster, and weight norm,
-penalties, moving averages and the optimizer run once for all blocks. Two more optimizations live here: outside of
-training a norm is folded into the convolution before it, and where a backward pass runs the blocks again
+The first axis of such a variable is the block. Fewer variables make the first training step faster. Weight norm,
+penalties, moving averages and the optimizer then run once for all blocks. Two more optimizations live here. Outside of
+training a norm is folded into the convolution before it. When a backward pass runs the blocks again
 (`networks.Rematerialized`), each layer keeps its input alone.
 """
 
@@ -25,7 +25,10 @@ Layer = Callable[[Weights, tf.Tensor], tf.Tensor]
 
 
 def stack_shape(copies: int | None) -> tuple[int, ...]:
-    """The first axis of the weights of a stack of layers; no axis for a single layer."""
+    """The leading shape of the weights in a stack of layers; () for a single layer.
+
+    Example: `stack_shape(4)` is (4,).
+    """
     return () if copies is None else (copies,)
 
 
@@ -34,15 +37,20 @@ def unstack(weights: Sequence[tf.Tensor]) -> list[Weights]:
 
     Args:
       weights: tensors [copies, ...].
+
+    Example: `unstack([tf.zeros([4, 3]), tf.zeros([4, 5])])` has 4 tuples with the shapes [3] and [5].
     """
     return list(zip(*map(tf.unstack, weights), strict=True))
 
 
 def check_single(copies: int | None) -> None:
-    """Raises a ValueError for a stack that is called as if it were one layer."""
+    """Raises a ValueError for a stack that is called like a single layer.
+
+    Example: `check_single(None)` passes; `check_single(4)` raises.
+    """
     if copies is not None:
         raise ValueError(
-            f"copies must be None for a layer that is called; got {copies}. Call the layers of its unstacked() weights"
+            f"copies must be None for a layer that is called; got {copies}. Use the unstacked() weights of a stack"
         )
 
 
@@ -52,7 +60,7 @@ class BlockStack:
     Args:
       norms: the stacked norm at each place of a block; empty for blocks without norms.
       convs: the stacked convolution at each place of a block.
-      training: whether the norms use the moments of the batch.
+      training: bool, whether the norms use the moments of the batch.
 
     Example:
 
@@ -71,7 +79,7 @@ class BlockStack:
         self, norms: "Sequence[BatchNormalization]", convs: "Sequence[WeightNormConv2D]", training: bool
     ) -> None:
         self._norms, self._convs, self._training = norms, convs, training
-        # Outside of training norms are affine: only the first of a block has no convolution before it to fold it into.
+        # Outside of training norms are affine and fold into the convolution before them. The first norm has none.
         uses_batch = any(norm.moments.uses_batch(training) for norm in norms)
         self._unfolded = norms if uses_batch else norms[:1]
         self._batch_moments: list[list[Weights]] = [[] for _ in self._unfolded]
@@ -80,7 +88,7 @@ class BlockStack:
         """The layers of each block.
 
         Args:
-          x: tensor of the shape and dtype that all layers see.
+          x: tensor of the shape and dtype of every layer's input.
         """
         folds = [norm.affine() for norm in self._norms[len(self._unfolded) :]]
         convs = [conv.unstacked(fold) for conv, fold in itertools.zip_longest(self._convs, folds)]
@@ -91,16 +99,16 @@ class BlockStack:
             yield [functools.partial(layer[block], conv[block]) for layer, conv in zip(layers, convs, strict=True)]
 
     def update_moving(self, x: tf.Tensor) -> None:
-        """Moves the averages of all norms towards the moments of the batch that they have seen.
+        """Moves the averages of all norms towards the moments of their batch.
 
         Args:
-          x: tensor of the shape that the norms have seen.
+          x: tensor of the shape of that batch.
         """
         for norm, moments in zip(self._unfolded, self._batch_moments, strict=True):
             norm.update_moving(x, *map(tf.stack, zip(*moments, strict=True)))
 
     def _after_norms(self, norm: "BatchNormalization", batch_moments: list[Weights], x: tf.Tensor) -> list[Layer]:
-        """For each norm of a stack, (weights of a convolution, x) ↦ conv(relu(norm(x)))."""
+        """One function per norm of a stack: (weights of a convolution, x) ↦ conv(relu(norm(x)))."""
         recomputes = is_recomputing() and norm.is_fused(x, self._training)
         normalize = norm.normalization(x, self._training)
 

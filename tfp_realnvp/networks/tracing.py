@@ -1,6 +1,8 @@
-"""`TracedOnce`: of equal parts of networks a graph holds one function, called with the weights of each."""
+"""`TracedOnce`: layers with equal configs share one traced function in a graph."""
 
 import json
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,39 +12,49 @@ from tfp_realnvp.internals import in_training, sublayers, tf_variable, weights_a
 
 
 class TracedOnce:
-    """For a Keras layer of many operations that there are many of: in a graph, those of equal config are traced once.
+    """Mixin for Keras layers: in a graph, layers with equal configs share one traced function.
 
-    The first of them becomes a function of its input and its weights; all of them call it, and so do their gradients.
-    TensorFlow inlines the calls when the graph first runs, so a step takes no longer.
+    It shortens the tracing of flows that contain many equal layers of many operations. The first layer becomes a
+    function of its input and its weights. All equal layers call this function, and so do their gradients. TensorFlow
+    inlines the calls when the graph first runs, so a training step takes no longer.
 
-    Equal are layers whose configs, and whose parts' configs, differ in nothing but names and seeds. So whatever a call
-    depends on has to be in `get_config`. Eagerly, and under a distribution strategy, nothing changes, nor for a layer
-    with weights that are not trainable, which its calls may change.
+    The configs of the inner layers must be equal too; names and seeds do not count. So `get_config` must contain
+    everything that a call depends on.
+
+    The function is not shared eagerly or under a distribution strategy. Nor is it shared by layers with non-trainable
+    weights, since their calls may change these weights.
 
     Example: `class Block(TracedOnce, keras.layers.Layer): ...`
     """
 
-    def __call__(self, x, **kwargs):
-        call = super().__call__
-        if kwargs or not self.built or not _shares(self) or (config := _config(self)) is None:
+    # The attributes of the Keras layer.
+    built: bool
+    weights: list[Any]
+
+    def __call__(self, x: tf.Tensor, **kwargs: Any) -> Any:
+        call = super().__call__  # type: ignore[misc]
+        if kwargs or not self.built or not _can_share(self) or (config := _seedless_config(self)) is None:
             return call(x, **kwargs)
         graph = tf.compat.v1.get_default_graph()
-        if not hasattr(graph, "traced_once"):  # a dictionary of ours would keep the graph, which they refer to
+        # The functions refer to the graph, so a dictionary outside of the graph would keep it alive.
+        if not hasattr(graph, "traced_once"):
             graph.traced_once = {}
         functions, key = graph.traced_once, (config, in_training())
         if key not in functions:
-            functions[key] = _function(call, self.weights)
+            functions[key] = _shared_function(call, self.weights)
         return functions[key]([tf.convert_to_tensor(tf_variable(weight)) for weight in self.weights], x)
 
 
-def _shares(layer):
-    """Whether the call is one of a graph, with the layer's own weights, and leaves them as they are."""
+def _can_share(layer: keras.layers.Layer) -> bool:
+    """Whether the call belongs to a plain graph, uses the layer's own weights and leaves them unchanged."""
     in_plain_graph = not (tf.executing_eagerly() or tf.distribute.has_strategy())
     substituted = weights_are_substituted() or initialization.get()
     return in_plain_graph and not substituted and not layer.non_trainable_variables
 
 
-def _function(call, weights):
+def _shared_function(call: Callable[[tf.Tensor], Any], weights: Sequence[Any]) -> Callable[..., Any]:
+    """The function of the weights' values and x that computes `call(x)`."""
+
     @tf.function(autograph=False)
     def traced_once(values, x):
         with keras.StatelessScope(list(zip(weights, values, strict=True))):
@@ -51,17 +63,17 @@ def _function(call, weights):
     return traced_once
 
 
-def _config(layer):
-    """What a layer and its parts are, but for their names and seeds, as a string; None where they do not tell."""
+def _seedless_config(layer: keras.layers.Layer) -> str | None:
+    """The configs of a layer and its inner layers without names and seeds; None if one has no `get_config`."""
 
-    def seedless(config):  # initializers have seeds as well
+    def seedless(config: Any) -> Any:
         if isinstance(config, dict):
             return {key: seedless(value) for key, value in config.items() if key != "seed"}
         return [seedless(value) for value in config] if isinstance(config, (list, tuple)) else config
 
     try:
         parts = [keras.saving.serialize_keras_object(part) for part in sublayers(layer)]
-    except NotImplementedError:  # Keras's: there is no get_config
+    except NotImplementedError:  # Keras raises it for a layer without a `get_config` of its own.
         return None
     for part in parts:
         part["config"].pop("name", None)

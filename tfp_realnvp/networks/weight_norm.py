@@ -13,18 +13,18 @@ from tfp_realnvp.representation import Described
 
 @register
 class WeightNormConv2D(Described, keras.layers.Layer):
-    """A convolution, stride 1 and SAME, by the weight-normalized kernel w = g · v / ‖v‖.
+    """A convolution, stride 1 and SAME, with the weight-normalized kernel w = g · v / ‖v‖.
 
-    The norm is taken for each output channel over the rest of the kernel. Initial weights are those of Real NVP's code:
+    The norm of each output channel is taken over the rest of the kernel. The weights begin as in Real NVP's code:
     v ~ U(−σ, σ) with σ = √(2 / input channels), g = σ · √(input channels · kernel_size² / 12), bias 0.
 
     Args:
-      filters: number of output channels.
-      kernel_size: height and width of the kernel.
-      use_magnitude: whether there is a g; without one the kernel has norm 1.
-      use_bias: whether there is a bias.
-      l2: the penalty l2 · Σ g², without a factor ½, in nats.
-      copies: number of convolutions in a stack, see `networks.stacks`; each weight then has them as its first axis.
+      filters: int, number of output channels.
+      kernel_size: int, height and width of the kernel.
+      use_magnitude: bool, whether to learn g; otherwise g is 1.
+      use_bias: bool, whether to add a bias.
+      l2: float, the penalty l2 · Σ g², without a factor ½, in nats.
+      copies: int, number of convolutions in a stack, see `networks.stacks`; it is then the first axis of each weight.
         None for a single convolution.
       seed: int or None.
 
@@ -36,7 +36,7 @@ class WeightNormConv2D(Described, keras.layers.Layer):
 
     Example: `WeightNormConv2D(64, kernel_size=3)(images)`
 
-    References: Salimans and Kingma, arXiv 1602.07868; arXiv 1605.08803, section 4.1.
+    References: Salimans and Kingma, arXiv 1602.07868; Real NVP, arXiv 1605.08803, section 4.1.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class WeightNormConv2D(Described, keras.layers.Layer):
         return convolve(x, *self._values())
 
     def unstacked(self, fold: tuple[tf.Tensor, tf.Tensor] | None = None) -> list[Weights]:
-        """The weights of each convolution of a stack, as `kernels.convolve` takes them.
+        """The weights of each convolution of a stack, in the form for `kernels.convolve`.
 
         Args:
-          fold: scale and offset of the outputs, as of `BatchNormalization.affine`; the weights take them up.
+          fold: scale and offset of the outputs, from `BatchNormalization.affine`, to fold into the weights; or None.
         """
         return unstack(self._values(fold))
 
