@@ -29,7 +29,7 @@ def blocks(tmp_path_factory):
     sys.path.remove(str(folder))
 
 
-def test_the_config_trains_the_family(blocks, tmp_path, eagerly):
+def test_the_config_trains_the_family(blocks, tmp_path):
     config = importlib.import_module("spline_moons").get_config()
     config.update(epochs=1, steps_per_epoch=30, batch_size=64, samples_every=1, test_split="test[:200]")
     config.model.update(num_couplings=2, hidden_units=(16,), num_knots=4)
