@@ -8,7 +8,7 @@ from benchmarks.peers import BARE, CONTESTANTS, OURS
 REPETITIONS = 3
 
 
-def first_step(run):
+def measure_first_step(run):
     """Our flow against its networks in Keras's own layers, both by Keras's `fit`. Imports are not timed."""
     run.pool.close()
 

@@ -24,10 +24,10 @@ from benchmarks import first_step, memory, peers, pipeline, quality, report, ste
 PARTS = {
     "step": steps.training,
     "throughput": steps.throughput,
-    "pipeline": pipeline.pipeline,
-    "first_step": first_step.first_step,
-    "memory": memory.memory,
-    "quality": quality.quality,
+    "pipeline": pipeline.measure_pipeline,
+    "first_step": first_step.measure_first_step,
+    "memory": memory.measure_memory,
+    "quality": quality.measure_quality,
 }
 WITH_PEERS = ("step", "throughput", "quality")
 

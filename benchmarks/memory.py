@@ -9,7 +9,7 @@ COPIES = (1, 2, 4)  # Numbers of copies of config A's couplings, with one block 
 REPETITIONS = 3
 
 
-def memory(run):
+def measure_memory(run):
     """Each flow in two fresh processes, one plain and one rematerialized; their steps are timed in turn.
 
     The first step is traced for any number of images and gets two. It allocates the weights, the optimizer's slots and

@@ -6,7 +6,7 @@ from benchmarks import report, timing, workers
 from benchmarks.peers import OF_PRECISION, Maker
 
 
-def pipeline(run):
+def measure_pipeline(run):
     """Images per second of the shuffled, mirrored batches, and of the step in the lowest precision, in turn."""
     ours = OF_PRECISION[run.precisions[-1]]
     with workers.Worker(Maker("data:Data", dict(data_dir=run.data_dir))) as data:

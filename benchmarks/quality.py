@@ -18,7 +18,7 @@ GLOW = dict(batch_size=16, learning_rate=2e-3, beta_2=0.99, clip_norm=32 * 32 * 
 WARM_UP_STEPS, DECAY_START = 100, 0.5  # The start of the decay is a fraction of the time.
 
 
-def quality(run):
+def measure_quality(run):
     """The clock starts after the imports, so building and tracing count."""
     run.pool.close()
     precision, rows = run.precisions[-1], []

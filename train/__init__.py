@@ -1,1 +1,1 @@
-"""The training program: `python -m train.main --help`."""
+"""The training program: `python -m train.main --help`, or `tfp-realnvp --help` once it is installed."""

@@ -1,15 +1,24 @@
-"""What a config must say."""
+"""The checks of a config and of a whole run, before anything is written."""
 
 import inspect
 import math
 import operator
+import os
+import pathlib
+from collections.abc import Iterable
+
+import ml_collections
+import tensorflow as tf
 
 from tfp_realnvp.architectures import official_checkpoint
-from train import models
-from train.configs import default
-from train.optimizer import DECAYS
 
-RANGES = (  # what fields must, whether that holds of a value, and the fields
+from . import data, models
+from .configs import default
+from .optimizers import DECAYS
+from .runs import precision, strategies
+from .runs.workdir import check_workdir
+
+RANGES = (  # (requirement, predicate, fields)
     (
         "be at least 1",
         lambda value: value >= 1,
@@ -35,11 +44,47 @@ RANGES = (  # what fields must, whether that holds of a value, and the fields
 )
 
 
-def check(config):
-    """Returns the config, its model that of `init_from_official` where there is one.
+def check_run(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    strategy: tf.distribute.Strategy,
+    data_dir: str | os.PathLike | None,
+) -> tuple[ml_collections.ConfigDict, data.Splits, int]:
+    """Checks a training run as a whole, cheap checks before the data are loaded, and warns of a slow precision.
+
+    Args:
+      config, workdir, strategy, data_dir: as for `train.train_and_evaluate`.
+
+    Returns:
+      The config as of `check_config`, its data, and the number of steps of an epoch.
 
     Raises:
-      ValueError: for fields that no config has, and for values that cannot be meant.
+      ValueError: if the config, the workdir, the strategy and the data do not fit together.
+    """
+    config = check_config(config)
+    check_workdir(config, workdir)
+    strategies.check_replicas(strategy, config.batch_size, config.steps_per_execution)
+    splits = data.load_splits(config, data_dir)
+    if splits.test.num_bins is None and config.evaluation.num_draws > 1:
+        raise ValueError(f"evaluation.num_draws must be 1 for continuous data; got {config.evaluation.num_draws}")
+    precision.warn_if_slow(config.model.get("dtype") or "float32")
+    steps_per_epoch = config.steps_per_epoch or data.steps_per_pass(splits.training, config.batch_size)
+    if steps_per_epoch % config.steps_per_execution:
+        raise ValueError(
+            f"steps_per_execution must divide the steps of an epoch, {steps_per_epoch}; got "
+            f"{config.steps_per_execution}"
+        )
+    return config, splits, steps_per_epoch
+
+
+def check_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Checks the fields of a config and their values.
+
+    Returns:
+      The config. With `init_from_official`, it is a copy with the model options of that checkpoint.
+
+    Raises:
+      ValueError: for unknown or missing fields, and for values out of their range.
     """
     _check_fields(config)
     _check_architecture(config)
@@ -47,24 +92,15 @@ def check(config):
     return _with_official_model(config) if config.init_from_official else config
 
 
-def check_steps_per_execution(config, steps_per_epoch):
-    """Raises a ValueError where an epoch would end in the middle of an execution."""
-    if steps_per_epoch % config.steps_per_execution:
-        raise ValueError(
-            f"steps_per_execution must divide the steps of an epoch, {steps_per_epoch}; got "
-            f"{config.steps_per_execution}"
-        )
-
-
-def _check_fields(config):
-    """The fields are those of default.py, but for the arguments of the model."""
+def _check_fields(config: ml_collections.ConfigDict) -> None:
+    """Every field is one of default.py, and none is missing; the model may have other arguments."""
     known = default.get_config()
     _check_names("config", config, known)
     _check_names("config.evaluation", config.evaluation, known.evaluation)
     _check_names("config.checkpoint", config.checkpoint, known.checkpoint)
 
 
-def _check_names(prefix, fields, known):
+def _check_names(prefix: str, fields: Iterable[str], known: Iterable[str]) -> None:
     here, there = {*fields}, {*known}
     for name in sorted(here - there):
         raise ValueError(f"{prefix} has no field {name!r}; there are {sorted(there)}")
@@ -72,9 +108,9 @@ def _check_names(prefix, fields, known):
         raise ValueError(f"{prefix} must have the field {name!r}: begin with train/configs/default.py's get_config()")
 
 
-def _check_architecture(config):
-    """There is such a flow, and it takes what the config gives it."""
-    flow = models.architecture(config)
+def _check_architecture(config: ml_collections.ConfigDict) -> None:
+    """The flow exists, and takes the arguments of `config.model`."""
+    flow = models.flow_class(config)
     arguments = {*inspect.signature(flow).parameters} - {"event_shape", "num_bins", "seed", *models.CONDITIONING}
     for name in sorted({*config.model} - arguments):
         raise ValueError(
@@ -84,18 +120,18 @@ def _check_architecture(config):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
 
 
-def _check_values(config):
-    for must, holds, names in RANGES:
+def _check_values(config: ml_collections.ConfigDict) -> None:
+    for requirement, holds, names in RANGES:
         for name in names:
             value = operator.attrgetter(name)(config)
             if not holds(value):
-                raise ValueError(f"{name} must {must}; got {value}")
+                raise ValueError(f"{name} must {requirement}; got {value}")
     if config.decay not in DECAYS:
         raise ValueError(f"decay must be one of {sorted(DECAYS)}; got {config.decay!r}")
 
 
-def _with_official_model(config):
-    """A copy of the config whose model has the options that the checkpoint's variables tell."""
+def _with_official_model(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A copy of the config with the model options that follow from the checkpoint's variables."""
     if config.architecture != "RealNVP":
         raise ValueError(f"architecture must be RealNVP for init_from_official; got {config.architecture}")
     config = config.copy_and_resolve_references()

@@ -1,21 +1,33 @@
-"""What a run's model draws: samples, and the figures of the paper."""
+"""The pictures of a run's model: its samples, and the figures of the paper."""
 
 import itertools
+import os
+import pathlib
 
+import ml_collections
 import numpy as np
 
-from train import checks, data, figures, models, pictures
+from . import checks, data, models
+from .figures import paper, pictures
 
 
-def sample(config, workdir, data_dir=None, model_file="model.keras", num_samples=None, temperature=1.0, seed=0):
-    """Draws samples from the workdir's model: a picture of up to 64, and with `num_samples` an .npy file of them all.
+def draw_samples(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data_dir: str | os.PathLike | None = None,
+    model_file: str = "model.keras",
+    num_samples: int | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Draws a picture of up to 64 samples from the workdir's model; `num_samples` also writes them all to an .npy file.
 
-    For a model that is conditioned on labels there is a second picture, of each class.
+    For a model that is conditioned on labels there is a second picture, with a row per class.
 
     Raises:
-      ValueError: where the workdir holds no model, or `num_samples` are asked of one that is conditioned on vectors.
+      ValueError: if the workdir holds no model, or if `num_samples` is given for a model conditioned on vectors.
     """
-    model, _ = models.load(checks.check(config), workdir, model_file, None, data_dir)
+    model = models.load_model(checks.check_config(config), workdir, model_file, data_dir)
     folder = workdir / "samples"
     for path in pictures.write_samples(model, folder, "samples", min(num_samples or 64, 64), temperature, seed):
         print(f"wrote {path}")
@@ -25,24 +37,30 @@ def sample(config, workdir, data_dir=None, model_file="model.keras", num_samples
         print(f"wrote {folder / 'samples.npy'}")
 
 
-def draw_figures(config, workdir, data_dir=None, model_file="model.keras", seed=0):
+def draw_figures(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data_dir: str | os.PathLike | None = None,
+    model_file: str = "model.keras",
+    seed: int = 0,
+) -> list[pathlib.Path]:
     """Draws the figures of the paper from the workdir's model into figures/, and for TensorBoard.
 
     Returns:
       The paths of the PNG files.
 
     Raises:
-      ValueError: where the workdir holds no model of images, or a conditional one, or the data are not there or do not
+      ValueError: if the workdir holds no model of images, or a conditional one, or if the data are missing or do not
         fit the model.
     """
-    config = checks.check(config)
+    config = checks.check_config(config)
     if config.conditional:
         raise ValueError("conditional must be False for the figures, which are of an unconditional flow; got True")
-    model, test = models.load(config, workdir, model_file, config.test_split, data_dir)
-    examples = data.load(config, config.train_split, data_dir)
-    paths = figures.write(
+    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
+    training = data.load(config, config.train_split, data_dir)
+    paths = paper.write_figures(
         model,
-        first_images(examples, 60_000),
+        first_images(training, 60_000),
         first_images(test, 200),
         workdir / "figures",
         workdir / "tensorboard/figures",
@@ -52,8 +70,8 @@ def draw_figures(config, workdir, data_dir=None, model_file="model.keras", seed=
     return paths
 
 
-def first_images(examples, number):
-    """Array of the first `number` images of a split, or of all where there are fewer."""
+def first_images(examples: data.Examples, number: int) -> np.ndarray:
+    """Array of the first `number` images of a split, or of all images of a smaller split."""
     batches = data.evaluation_batches(data.without_context(examples), 256).as_numpy_iterator()
     images = itertools.islice(itertools.chain.from_iterable(batches), number)
     return np.stack(list(images))

@@ -3,20 +3,23 @@
   python -m train.main                                          trains on the embedded digits, into runs/digits
   python -m train.main --config=train/configs/cifar10.py --data_dir=DIR
   python -m train.main --mode=evaluate                          the same run's model, on every test example
-  python -m train.main --mode=recalibrate                       its batch norms' moments anew, as another model file
+  python -m train.main --mode=recalibrate                       new moments for its batch norms, as another model file
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
 
-Every field of a config is a flag as well: --config.batch_size=32 --config.model.filters=64. A run that was stopped goes
-on from its last checkpoint when the same command is given again, and ends as if it had not been. The workdir holds
-config.json, checkpoints/, tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (a line an epoch), result.json and
-model.keras.
+Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
+stopped run: it resumes from its last checkpoint, and ends with the result of a run without a stop. The workdir holds
+config.json, checkpoints/, tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (one line per epoch), result.json
+and model.keras.
 """
 
 import contextlib
 import os
 import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the faster convolutions, by default only on CPUs with AVX-512
@@ -24,19 +27,26 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the faster convolutions, 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-CONFIGS = pathlib.Path(os.path.relpath(__file__)).parent / "configs"
+# The wheel calls this package tfp_realnvp_train, but config files import `train.configs`: they may use either name.
+sys.modules.setdefault("train", sys.modules[__package__])
+COMMAND = "python -m train.main" if __package__ == "train" else "tfp-realnvp"
+__doc__ = __doc__.replace("python -m train.main", COMMAND)  # for --help
+
+CONFIGS = pathlib.Path(__file__).parent / "configs"
+if CONFIGS.is_relative_to(pathlib.Path.cwd()):
+    CONFIGS = CONFIGS.relative_to(pathlib.Path.cwd())  # for shorter messages
 MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
 @contextlib.contextmanager
-def config_errors():
-    """Says in a line which config file, or which field of it, is not there."""
+def config_errors() -> Iterator[None]:
+    """Names a missing config file, or a missing field of it, in one line."""
     try:
         yield
     except OSError as error:
         reason = str(error).splitlines()[-1].strip()
-        names = ", ".join(sorted(path.name for path in CONFIGS.glob("*.py")))
+        names = ", ".join(sorted(path.name for path in CONFIGS.glob("[a-z]*.py")))
         raise SystemExit(
             f"error: --config: {reason} (it must be a file of your own, or one of {CONFIGS}: {names})"
         ) from None
@@ -50,10 +60,32 @@ def config_errors():
         raise SystemExit(f"error: --config has no field {error.args[0].args[0]}") from None
 
 
-with config_errors():  # the fields among the flags are looked up at once
+class ConfigParser(flags.ArgumentParser):
+    """A parser of --config that also finds the program's configs by their file names, from any folder.
+
+    Args:
+      parser: the flag's parser of paths.
+    """
+
+    def __init__(self, parser: flags.ArgumentParser):
+        self._parser = parser
+
+    def parse(self, argument: str) -> Any:
+        """The config of the file `argument`; if there is no such file, of the program's config of that name."""
+        known = CONFIGS / pathlib.Path(argument).name
+        is_known = known.is_file() and not pathlib.Path(argument).exists()
+        return self._parser.parse(str(known) if is_known else argument)
+
+    def flag_type(self) -> str:
+        """The type for --help."""
+        return self._parser.flag_type()
+
+
+with config_errors():  # ml_collections looks up the fields among the flags at once.
     _CONFIG = config_flags.DEFINE_config_file(
         "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
     )
+flags.FLAGS["config"].parser = ConfigParser(flags.FLAGS["config"].parser)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
@@ -66,7 +98,7 @@ _INIT_FROM_OFFICIAL = flags.DEFINE_string(
     "init_from_official",
     None,
     "Prefix of a checkpoint of the authors' TensorFlow 1 script: training begins with its weights, and the other modes "
-    "take its model instead of the workdir's. Its variables set the options of config.model that they tell.",
+    "take its model instead of the workdir's. Its variables determine options of config.model.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
@@ -76,8 +108,8 @@ _STRATEGY = flags.DEFINE_enum(
     "strategy",
     "auto",
     STRATEGIES,
-    "mode=train: where it computes. auto: multi_worker where there is TF_CONFIG, tpu or mirrored where a TPU or "
-    "several GPUs are found, otherwise none: one device.",
+    "mode=train: the devices. auto: multi_worker if TF_CONFIG is set, tpu or mirrored if a TPU or several GPUs are "
+    "found, otherwise none: one device.",
 )
 flags.register_validator(
     "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"
@@ -85,13 +117,15 @@ flags.register_validator(
 _SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
+    """Runs the mode of the flags."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
-    # TensorFlow takes seconds to import: not before the flags are known to be right.
-    from train import draw, evaluate, score, strategies, train
+    # TensorFlow takes seconds to import, so the flags are checked before.
+    from . import draw, evaluate, score, train
+    from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem).expanduser()
@@ -101,20 +135,20 @@ def main(argv):
     run = (config, workdir, _DATA_DIR.value)
     modes = {
         "train": lambda: train.train_and_evaluate(*run, getattr(strategies, _STRATEGY.value)()),
-        "evaluate": lambda: evaluate.evaluate(*run, _MODEL.value),
-        "recalibrate": lambda: evaluate.recalibrate(*run, _MODEL.value),
-        "sample": lambda: draw.sample(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
+        "evaluate": lambda: evaluate.evaluate_model(*run, _MODEL.value),
+        "recalibrate": lambda: evaluate.recalibrate_model(*run, _MODEL.value),
+        "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
-        "score": lambda: score.score(*run, _MODEL.value),
+        "score": lambda: score.score_folder(*run, _MODEL.value),
     }
     try:
         modes[_MODE.value]()
-    except (ValueError, OSError) as error:  # the latter of a full disk, for one
+    except (ValueError, OSError) as error:  # an OSError is a full disk, for example
         raise SystemExit(f"error: {error}") from error
 
 
-def parse_flags(argv):
-    """absl's parser, and a look into the config: only then is a file that could not be read reported."""
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser; it also reads the config, since ml_collections reports an unreadable file only then."""
     with config_errors():
         arguments = app.parse_flags_with_usage(argv)
         list(_CONFIG.value)

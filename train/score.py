@@ -4,47 +4,60 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
+import ml_collections
 import numpy as np
 from absl import logging
 
 import tfp_realnvp as rnvp
-from train import checks, data, models
+
+from . import checks, models
+from .data import folder
 
 
-def score(config, workdir, data_dir, model_file="model.keras"):
-    """Writes the log-likelihood of each picture of a folder by the workdir's model: a line of scores.jsonl each.
+def score_folder(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data_dir: str | os.PathLike | None,
+    model_file: str = "model.keras",
+) -> pathlib.Path:
+    """Writes the log-likelihood of each picture of a folder by the workdir's model, one line of scores.jsonl each.
 
     ```none
     {"file": "a/0001.png", "nats": -5917.2, "bits_per_dim": 2.779}
     {"file": "a/0002.png", "error": "the picture must have shape (32, 32, 3); got (8, 8, 3)"}
     ```
 
-    The pictures are taken as they are. One that cannot be scored gets a line that says why, and holds up no other.
+    The pictures are neither cut nor resized. The line of a picture without a score says why it has none.
 
     Args:
-      config, workdir, model_file: as for `evaluate.evaluate`; with `config.evaluation.num_draws` the
+      config, workdir, model_file: as for `evaluate.evaluate_model`; `config.evaluation.num_draws` > 1 gives the
         importance-weighted bound.
-      data_dir: the folder; all pictures anywhere below it, by their paths from there, in order.
+      data_dir: the folder. All pictures anywhere below it are scored, in the order of their paths.
 
     Returns:
-      The path of scores.jsonl, which is replaced as a whole.
+      The path of scores.jsonl. The file is replaced as a whole.
 
     Raises:
-      ValueError: where the workdir holds no model, or one that is not of images alone, or the folder no picture that it
-        can score. An older scores.jsonl then stays.
+      ValueError: if the workdir holds no model, or one that is not of images alone, or if no picture of the folder can
+        be scored. An older scores.jsonl is then kept.
     """
-    config, paths = checks.check(config), data.pictures(data_dir)
-    if config.init_from_official and config.dataset != "folder":  # the folder would be taken for TFDS's
+    config, root = checks.check_config(config), folder.find_folder(data_dir)
+    paths = folder.picture_paths(root)
+    if config.init_from_official and config.dataset != "folder":  # Other data sets would look for TFDS's files there.
         raise ValueError(f"dataset must be folder for mode=score of init_from_official; got {config.dataset!r}")
-    model, _ = models.load(config, workdir, model_file, None, data_dir)
+    model = models.load_model(config, workdir, model_file, data_dir)
     if model.num_bins is None or model.context_size:
         raise ValueError(f"model must be one of images without a context for mode=score; {model_file} is another")
-    path, scored, refused = workdir / "scores.jsonl", [], []
+    path = workdir / "scores.jsonl"
+    scored: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     draft = path.with_name(path.name + ".tmp")
     workdir.mkdir(parents=True, exist_ok=True)
     with draft.open("w") as file:
-        for line in score_lines(model, paths, data_dir, config.evaluation.batch_size, config.evaluation.num_draws):
+        for line in score_pictures(model, paths, root, config.evaluation.batch_size, config.evaluation.num_draws):
             file.write(json.dumps(line) + "\n")
             (refused if "error" in line else scored).append(line)
     if not scored:
@@ -59,14 +72,17 @@ def score(config, workdir, data_dir, model_file="model.keras"):
     return path
 
 
-def score_lines(model, paths, folder, batch_size, num_draws):
-    """Yields the lines of `score`: dictionaries of file, nats and bits_per_dim, or of file and error."""
+def score_pictures(
+    model: rnvp.FlowModel, paths: np.ndarray, root: pathlib.Path, batch_size: int, num_draws: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the lines of `score_folder`, each with a path from `root` and its nats and bits_per_dim, or its error."""
     for start in range(0, len(paths), batch_size):
-        lines, images = [], []
+        lines: list[dict[str, Any]] = []
+        images = []
         for path in paths[start : start + batch_size]:
-            lines.append({"file": pathlib.Path(path).relative_to(folder).as_posix()})
+            lines.append({"file": pathlib.Path(path).relative_to(root).as_posix()})
             try:
-                images.append(data.picture(path, model.event_shape, model.num_bins))
+                images.append(folder.read_picture(path, model.event_shape, models.num_levels(model)))
             except ValueError as error:
                 lines[-1]["error"] = str(error)
         nats = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []

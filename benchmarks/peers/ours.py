@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from benchmarks import flops
 from benchmarks.peers import BATCH, CONFIG_A, TRAINING_BATCH, VECTORS, random_data
-from train import precision
+from train.runs import precision
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

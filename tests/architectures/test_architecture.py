@@ -365,7 +365,7 @@ def test_a_wrong_event_shape_is_refused(family, event_shape):
 
 
 def test_bad_arguments_are_refused_before_a_network_is_made(monkeypatch):
-    monkeypatch.setattr(Networks, "layer", None)
+    monkeypatch.setattr(LayerStore, "layer", None)
     for options, message in (
         (dict(alpha="x"), r"alpha must be in \[0, 0.5\); got 'x'"),
         (dict(num_classes="10"), "num_classes must be None or a positive int; got '10'"),

@@ -1,9 +1,9 @@
-"""Kills a run on the digits at random moments, gives it again each time, and compares it with an undisturbed one.
+"""Kills a run on the digits at random moments, repeats its command each time, and compares it with an undisturbed run.
 
   python -m tests.train.kills [--kills=20] [--seed=0] [--folder=DIR]
 
-The run is small and saves a checkpoint every third step, so that kills meet it while it starts, trains, saves,
-validates, draws and ends.
+The run is small and saves a checkpoint every third step, so that kills hit its start, its training, its saving, its
+validation, its pictures and its end.
 """
 
 import argparse
@@ -48,18 +48,18 @@ def finish(process):
 
 
 def newest(workdir):
-    """The name of the last checkpoint, "" where there is none."""
+    """The name of the last checkpoint, "" if there is none."""
     return max((path.name for path in (workdir / "checkpoints").glob("step_*.keras")), default="")
 
 
 def wait_for_a_checkpoint(workdir, process, before):
-    """Returns when there is a checkpoint after the one called `before`, or the process has ended."""
+    """Waits for a checkpoint after the one called `before`, or for the end of the process."""
     while newest(workdir) <= before and process.poll() is None:
         time.sleep(0.01)
 
 
 def differences(workdir, other):
-    """What differs between what two runs have left, but for the time that they took."""
+    """The names of the files that differ between two runs, apart from timings."""
     found = []
     metrics, others = (
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -99,7 +99,7 @@ def main():
             time.sleep(chance.uniform(0, 2))
         process.send_signal(signal.SIGKILL)
         code, out = finish(process)
-        kills += code == -signal.SIGKILL  # otherwise the run came to its end first, and is then only evaluated again
+        kills += code == -signal.SIGKILL  # Otherwise the run ended first, and is only evaluated again.
         print(f"kill {kills}, exit code {code}: last checkpoint {newest(workdir)}", flush=True)
         if code not in (0, -signal.SIGKILL):
             sys.exit(out)

@@ -1,9 +1,9 @@
-"""Configs that cannot be meant: what is wrong is named, and nothing is written."""
+"""Wrong configs: the error names the wrong field, and nothing is written."""
 
 import ml_collections
 import pytest
 
-from tests.train.runs import OFFICIAL, tiny
+from tests.train.tiny_runs import OFFICIAL, tiny
 from train import train
 
 
@@ -31,6 +31,7 @@ from train import train
         ({"ema_momentum": 1.0}, r"ema_momentum must be in \[0, 1\); got 1.0"),
         ({"decay": "nope"}, r"decay must be one of \['cosine', 'exponential', 'linear'\]; got 'nope'"),
         ({"architecture": "nope"}, r"architecture must be one of \[.*'RealNVP'.*\].* got 'nope'"),
+        ({"architecture": "Architecture"}, "architecture must be one of .* got 'Architecture'"),
         ({"adapt": True}, r"adapt must be False for architecture RealNVP, which has no adapt\(\); got True"),
         ({"dataset": "nope"}, "dataset must be digits, .* folder or .* got 'nope'"),
         ({"train_split": "nope"}, "split must be one of .* got 'nope' of digits"),

@@ -1,4 +1,4 @@
-"""The configs: the values of the paper's experiments, and runs of each kind end to end on made-up data, small flows."""
+"""The configs: the values of the paper's experiments, and small runs of each kind end to end on made-up data."""
 
 import importlib
 import json
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from train import data, pictures, toy, train
+from train import data, train
 from train.configs import default
+from train.data import toy
+from train.figures import pictures
 
 pytestmark = pytest.mark.long
 
@@ -53,7 +55,7 @@ def config_of(name):
 
 
 def shrink(model):
-    """Makes the flow small by those of its arguments that its architecture has; a list is one of numbers of units."""
+    """Makes the flow small by the arguments that its architecture has; an argument that is a list gets one entry."""
     for name in {*SMALL} & {*model}:
         is_list = isinstance(model[name], (list, tuple))
         model[name] = type(model[name])([SMALL[name]]) if is_list else SMALL[name]
@@ -94,7 +96,7 @@ def test_the_rooms_differ_in_nothing_but_the_data_set(name):
 @pytest.mark.parametrize("name", TABLE)
 def test_the_data_are_batches_of_the_papers_shape(name):
     config = config_of(name)
-    with tfds.testing.mock_data(num_examples=3):  # sizes that a data set does not tell are drawn between 5 and 50
+    with tfds.testing.mock_data(num_examples=3):  # Unknown sizes are random between 5 and 50.
         training, test = (data.load(config, split) for split in (config.train_split, config.test_split))
         images = next(data.training_batches(training, 2, seed=0, flip=config.flip).as_numpy_iterator())
         (evaluated,) = data.evaluation_batches(test, 3).as_numpy_iterator()
@@ -102,19 +104,19 @@ def test_the_data_are_batches_of_the_papers_shape(name):
 
 
 def small(name):
-    """The config of a run of two steps."""
+    """A config's run of two steps."""
     config = config_of(name)
     shrink(config.model)
     config.update(batch_size=2, epochs=1, steps_per_epoch=2, samples_every=1)
     config.evaluation.update(batch_size=3, num_draws=1)
     config.update(train_split="train", validation_split=config.validation_split and "train[:3]")
     if config.dataset in toy.SETS:
-        config.update(test_split="test[:3]")
+        config.update(train_split="train[:30]", test_split="test[:3]")
     return config
 
 
 def kind(name):
-    """What a small run of this config does, whatever the images are."""
+    """A small run of this config, apart from its images: configs of one kind need one run."""
     config = small(name)
     of_images = ("dataset", "test_split", "central_crop", "shorter_side", "antialias", "crop")
     fields = {field: value for field, value in config.to_dict().items() if field not in of_images}
@@ -129,7 +131,7 @@ def params():
 
 @pytest.mark.parametrize("name", params())
 def test_two_steps_and_an_evaluation(name, tmp_path, monkeypatch, eagerly):
-    of_samples, of_classes = pictures.of_samples, pictures.of_classes  # of fewer samples than one looks at
+    of_samples, of_classes = pictures.of_samples, pictures.of_classes  # with fewer samples
     monkeypatch.setattr(pictures, "of_samples", lambda model, *_: of_samples(model, num_samples=2))
     monkeypatch.setattr(pictures, "of_classes", lambda model, **_: of_classes(model, num_samples=1))
     config = small(name)

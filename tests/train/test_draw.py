@@ -1,10 +1,10 @@
-"""What is drawn from a run's model."""
+"""The pictures of a run's model."""
 
 import numpy as np
 import pytest
 
 import tfp_realnvp as rnvp
-from tests.train.runs import tiny
+from tests.train.tiny_runs import tiny
 from train import data, draw, models
 
 
@@ -14,10 +14,10 @@ def test_the_first_images_are_without_their_labels():
 
 
 def test_figures_are_drawn_from_a_run(tmp_path, monkeypatch):
-    models.new_model(tiny(), data.load(tiny(), "test")).save(tmp_path / "model.keras")
+    models.new_flow(tiny(), data.load(tiny(), "test")).save(tmp_path / "model.keras")
     seen = {}
     monkeypatch.setattr(
-        draw.figures, "write", lambda *arguments: seen.update(enumerate(arguments)) or [tmp_path / "a.png"]
+        draw.paper, "write_figures", lambda *arguments: seen.update(enumerate(arguments)) or [tmp_path / "a.png"]
     )
     assert draw.draw_figures(tiny(test_split="test[:50]", train_split="train[:300]"), tmp_path, seed=3) == [
         tmp_path / "a.png"

@@ -1,17 +1,19 @@
-"""Runs of the command line that are terminated, killed and given again, in processes of their own."""
+"""Runs of the command line, each in its own process, that are terminated, killed and repeated."""
 
 import signal
 
 import pytest
 
-from tests.train import kills
+from tests.train import kills, processes
 
 pytestmark = pytest.mark.long
 
 RUN = [
+    "-m",
+    "train.main",
     "--config=train/configs/moons.py",
     "--config.epochs=4",
-    "--config.steps_per_epoch=50",
+    "--config.steps_per_epoch=20",
     "--config.test_split=test[:100]",
     "--config.model.num_scales=1",
     "--config.model.filters=4",
@@ -20,25 +22,29 @@ RUN = [
 ]
 
 
+def start(workdir):
+    return processes.Program([*RUN, f"--workdir={workdir}"])
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that is terminated, given again, killed and given again, and a second one that comes while it is there."""
+    """A run that is terminated, repeated, killed and repeated, and a second run in its workdir meanwhile."""
     folder = tmp_path_factory.mktemp("runs")
     undisturbed, disturbed, done = folder / "undisturbed", folder / "disturbed", {}
-    process = kills.start(disturbed, *RUN)
+    process = start(disturbed)
     kills.wait_for_a_checkpoint(disturbed, process, "")
-    process.send_signal(signal.SIGSTOP)  # it holds its workdir for as long as it takes
-    done["second"] = kills.finish(kills.start(disturbed, *RUN))
+    process.send_signal(signal.SIGSTOP)  # It keeps its workdir until SIGCONT.
+    done["second"] = kills.finish(start(disturbed))
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
     done["terminated"] = kills.finish(process)
     done["saved"] = kills.newest(disturbed)
-    process, other = kills.start(disturbed, *RUN), kills.start(undisturbed, *RUN)
+    process, other = start(disturbed), start(undisturbed)
     kills.wait_for_a_checkpoint(disturbed, process, done["saved"])
     process.send_signal(signal.SIGKILL)
     done["killed"] = kills.finish(process)
     done["undisturbed"] = kills.finish(other)
-    done["last"] = kills.finish(kills.start(disturbed, *RUN))
+    done["last"] = kills.finish(start(disturbed))
     return disturbed, undisturbed, done
 
 

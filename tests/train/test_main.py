@@ -1,4 +1,4 @@
-"""The command line, end to end: training, evaluation and errors in processes of their own, the other modes in this."""
+"""The command line, end to end: training, evaluation and errors in new processes, the other modes in this one."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that is trained, then evaluated; and one that fails late. At most two processes at a time."""
+    """A run that is trained, then evaluated, and a run that fails late. At most two processes run at a time."""
     folder = tmp_path_factory.mktemp("runs")
     workdir = f"--workdir={folder / 'digits'}"
     done, train = {}, start(*TINY, workdir)
@@ -87,7 +87,7 @@ def test_evaluating_writes_and_prints_the_result(runs):
     assert 0 < result["bits_per_dim"] < 20
 
 
-# The other modes of the same run, in this process, which has imported TensorFlow already.
+# The other modes of the same run, in this process: it has already imported TensorFlow.
 
 
 def test_sampling_writes_an_array_and_a_picture(runs, command_line, capsys, eagerly):

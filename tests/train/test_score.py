@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tfp_realnvp as rnvp
-from tests.train.runs import OFFICIAL, tiny
+from tests.train.tiny_runs import OFFICIAL, tiny
 from train import data, score
 
 
@@ -35,7 +35,9 @@ def scores(workdir):
 
 def test_every_picture_of_a_folder_has_a_line(run, folder, tmp_path, capsys, caplog, eagerly):
     shutil.copy(run.workdir / "model.keras", tmp_path)
-    assert score.score(tiny(evaluation=dict(batch_size=4)), tmp_path, str(folder[0])) == tmp_path / "scores.jsonl"
+    assert (
+        score.score_folder(tiny(evaluation=dict(batch_size=4)), tmp_path, str(folder[0])) == tmp_path / "scores.jsonl"
+    )
     lines = {line.pop("file"): line for line in scores(tmp_path)}
     assert [*lines] == ["a.png", "b/c.png", "bright.png", "d.PNG", "small.png", "text.png", "torn.png"]
     nats = keras.saving.load_model(tmp_path / "model.keras").predict(folder[1], verbose=0)
@@ -57,7 +59,7 @@ def test_every_picture_of_a_folder_has_a_line(run, folder, tmp_path, capsys, cap
 
 def test_scores_may_be_over_several_draws_of_the_noise(run, folder, tmp_path, eagerly):
     shutil.copy(run.workdir / "model.keras", tmp_path)
-    score.score(tiny(evaluation=dict(num_draws=3)), tmp_path, folder[0])
+    score.score_folder(tiny(evaluation=dict(num_draws=3)), tmp_path, folder[0])
     nats = [line["nats"] for line in scores(tmp_path) if "nats" in line]
     model = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(nats, rnvp.evaluation.log_likelihood(model, folder[1], num_draws=3), rtol=1e-5)
@@ -68,12 +70,12 @@ def test_a_folder_without_a_picture_that_fits_leaves_the_older_scores(run, folde
     (tmp_path / "scores.jsonl").write_text("older")
     (tmp_path / "pictures").mkdir()
     with pytest.raises(ValueError, match="data_dir must be the folder of the pictures; got 'no/such'"):
-        score.score(tiny(), tmp_path, "no/such")
+        score.score_folder(tiny(), tmp_path, "no/such")
     with pytest.raises(ValueError, match="data_dir must hold pictures .*; there is none in '.*pictures'"):
-        score.score(tiny(), tmp_path, tmp_path / "pictures")
+        score.score_folder(tiny(), tmp_path, tmp_path / "pictures")
     shutil.copy(folder[0] / "small.png", tmp_path / "pictures")
     with pytest.raises(ValueError, match="that fit the model; of small.png the picture must have shape"):
-        score.score(tiny(), tmp_path, tmp_path / "pictures")
+        score.score_folder(tiny(), tmp_path, tmp_path / "pictures")
     assert {path.name for path in tmp_path.iterdir()} == {"model.keras", "scores.jsonl", "pictures"}
     assert (tmp_path / "scores.jsonl").read_text() == "older"
 
@@ -86,9 +88,9 @@ def test_only_flows_of_images_alone_score_pictures(folder, tmp_path):
     ):
         model.save(tmp_path / "model.keras")
         with pytest.raises(ValueError, match="model must be one of images without a context for mode=score"):
-            score.score(tiny(), tmp_path, folder[0])
+            score.score_folder(tiny(), tmp_path, folder[0])
     with pytest.raises(ValueError, match="dataset must be folder for mode=score of init_from_official; got 'digits'"):
-        score.score(tiny(init_from_official=str(OFFICIAL)), tmp_path, folder[0])
+        score.score_folder(tiny(init_from_official=str(OFFICIAL)), tmp_path, folder[0])
 
 
 if __name__ == "__main__":

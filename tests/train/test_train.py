@@ -1,4 +1,4 @@
-"""Runs end to end, on flows that are traced in seconds: what they leave, how they resume, what they refuse."""
+"""Runs end to end with small flows: their files, their resuming, and their errors."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from PIL import Image
 
 import tfp_realnvp as rnvp
 from tests.train.files import arrays_of
-from tests.train.runs import (
+from tests.train.tiny_runs import (
     OFFICIAL,
     Plain,
     assert_same,
@@ -29,7 +29,7 @@ from train import data, draw, evaluate, train
 
 pytestmark = pytest.mark.long
 
-# What a run leaves.
+# The files of a run.
 
 
 def test_a_run_leaves_its_config(run):
@@ -119,14 +119,16 @@ def test_a_model_in_bfloat16_is_left_in_float32(tmp_path, eagerly):
     np.testing.assert_array_equal(final.decode(final.encode(images)), images)
 
 
-# Given again.
+# Repeated runs.
 
 
 def assert_resumes(run, config, folder):
-    """A copy of the crashed run in a folder, given again, ends with the same metrics and weights."""
+    """A copy of the crashed run, repeated, ends with the same metrics and weights."""
     crashed = shutil.copytree(run.crashed, folder / "again")
     assert len(metrics(crashed)) == 2 and not (crashed / "model.keras").exists()
-    assert arrays_of(last(crashed))["optimizer/vars/0"] == 3  # steps, the last in the middle of an epoch
+    assert (
+        arrays_of(last(crashed))["optimizer/vars/0"] == 3
+    )  # The number of steps: it crashed in the middle of an epoch.
     assert train.train_and_evaluate(config, crashed) == run.result
     assert metrics(crashed) == metrics(run.workdir)
     for name in ("checkpoints/step_0000000004.keras", "checkpoints/best.keras", "model.keras"):
@@ -145,7 +147,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     best, latest = (
         keras.saving.load_model(run.crashed / f"checkpoints/{name}.keras") for name in ("best", "step_0000000002")
     )
-    averages = latest.optimizer.variables[1 : 1 + len(latest.trainable_variables)]  # behind the number of steps
+    averages = latest.optimizer.variables[1 : 1 + len(latest.trainable_variables)]  # after the number of steps
     for kept, average in zip(best.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
     assert any(np.abs(w - a).max() > 1e-3 for w, a in zip(latest.trainable_variables, averages, strict=True))
@@ -156,7 +158,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     assert_same(arrays_of(run.workdir / "model.keras"), arrays_of(run.workdir / "checkpoints/best.keras"))
     before, after = (
         keras.saving.load_model(path)
-        for path in (run.workdir / "model.keras", evaluate.recalibrate(config, run.workdir))
+        for path in (run.workdir / "model.keras", evaluate.recalibrate_model(config, run.workdir))
     )
     for weight, expected in zip(after.trainable_variables, before.trainable_variables, strict=True):
         np.testing.assert_array_equal(weight, expected)
@@ -197,19 +199,19 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
 
 
 def test_a_resumed_run_of_another_length_is_another_config(run):
-    workdir = run.workdir  # the schedule of the learning rate depends on the number of epochs
+    workdir = run.workdir  # The learning rate depends on the number of epochs.
     with pytest.raises(ValueError, match="epochs = 2 there, 3 here"):
         train.train_and_evaluate(tiny(epochs=3), workdir)
 
 
 def test_epochs_without_a_number_are_never_the_best_so_far(tmp_path):
-    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # nor is the first of a new run
+    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # A new run has no best value.
     lines = [json.dumps({"bits_per_dim": value}) for value in (np.nan, 4.0, 3.0)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     assert [train.best_so_far(tmp_path, "bits_per_dim", epoch) for epoch in (1, 2, 3)] == [np.inf, 4.0, 3.0]
 
 
-# Other flows, and what they begin with and are conditioned on.
+# Other flows: their initialization and their contexts.
 
 
 @pytest.mark.parametrize("adapt", [False, True])
@@ -237,10 +239,10 @@ def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp
 
 
 def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly):
-    begun, fit = [], train.fit
+    initial, fit = [], train.fit
 
     def recorded(model, *args):
-        begun.extend(model.get_weights())
+        initial.extend(model.get_weights())
         fit(model, *args)
 
     monkeypatch.setattr(train, "fit", recorded)
@@ -251,7 +253,7 @@ def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly
     assert there["init_from_official"] == str(OFFICIAL) and result["step"] == 1
     model = keras.saving.load_model(tmp_path / "model.keras")
     expected = rnvp.RealNVP.from_official_checkpoint(OFFICIAL, seed=0)
-    for value, other in zip(begun, expected.get_weights(), strict=True):
+    for value, other in zip(initial, expected.get_weights(), strict=True):
         np.testing.assert_array_equal(value, other)
     for weight, value in zip(model.trainable_weights, expected.trainable_weights, strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-6)
@@ -264,18 +266,18 @@ def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, caps
     images, labels = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
     model = keras.saving.load_model(tmp_path / "model.keras")
     assert model.num_classes == 10
-    np.testing.assert_allclose(result["loss"], -model.predict(images, labels, verbose=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["loss"], -model.predict(images, labels=labels, verbose=0).mean(), rtol=1e-5)
     assert result["accuracy"] == np.mean(model.classify(images) == labels)
     assert f"accuracy {result['accuracy']:.4f}" in capsys.readouterr().out
     with Image.open(tmp_path / "samples/classes.png") as picture:
-        assert picture.size == (6 * 89, 6 * 89)  # of 10 by 10 images and the lines between
+        assert picture.size == (6 * 89, 6 * 89)  # 10 by 10 images, and the lines between them
     (tmp_path / "samples/classes.png").unlink()
-    draw.sample(config, tmp_path)
+    draw.draw_samples(config, tmp_path)
     assert {"samples.png", "classes.png", "final.png"} <= {path.name for path in (tmp_path / "samples").iterdir()}
     with pytest.raises(ValueError, match="conditional must be False for the figures.*; got True"):
         draw.draw_figures(config, tmp_path)
     with pytest.raises(ValueError, match=r"'num_classes': 10.*conditional=False has .*'num_classes': None"):
-        evaluate.evaluate(tiny(), tmp_path)
+        evaluate.evaluate_model(tiny(), tmp_path)
 
 
 def test_a_flow_of_a_context_is_trained(tmp_path, eagerly):
@@ -289,7 +291,7 @@ def test_a_flow_of_a_context_is_trained(tmp_path, eagerly):
     theta, y = next(data.evaluation_batches(data.load(config, "train"), 50_000).as_numpy_iterator())
     np.testing.assert_allclose(model.networks[0].mean, theta.mean(0), atol=1e-5)
     theta, y = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
-    np.testing.assert_allclose(result["loss"], -model.predict(theta, y, verbose=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["loss"], -model.predict(theta, context=y, verbose=0).mean(), rtol=1e-5)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Real NVP on the faces of CelebA at 64×64, the paper's model and training (section 4.1)."""
 
+import ml_collections
+
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "celeb_a"
-    config.central_crop = 148  # of 218×178 pixels; the authors' code cuts five pixels below the middle
+    config.central_crop = 148  # of 218×178 pixels; the window of the authors' code is five pixels below the middle
     config.shorter_side = 64
     config.antialias = False  # as in the authors' code
     config.flip = True

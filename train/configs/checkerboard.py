@@ -1,9 +1,11 @@
 """A checkerboard in the plane, by Real NVP for vectors: under a minute."""
 
+import ml_collections
+
 from train.configs import eight_gaussians
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = eight_gaussians.get_config()
     config.dataset = "checkerboard"
     return config

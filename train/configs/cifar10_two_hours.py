@@ -1,9 +1,11 @@
 """CIFAR-10 in two hours of training on two cores: `cifar10_fast` with a larger Glow behind it and learned noise."""
 
+import ml_collections
+
 from train.configs import cifar10_fast
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = cifar10_fast.get_config()
     config.train_split = "train[:45000]"
     config.validation_split = "train[45000:46000]"

@@ -1,36 +1,36 @@
-"""Every field of a config, with the value that it has unless a config file or a flag says otherwise."""
+"""Every field of a config, with its default value."""
 
 import ml_collections
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
-    # Data: one of train/toy.py's sets ("digits", "moons", ...), "folder" (pictures below --data_dir), or the name of a
+    # Data: a set of train/data/toy.py ("digits", "moons", ...), "folder" (pictures below --data_dir), or the name of a
     # TFDS data set with an "image".
     config.dataset = "digits"
-    config.conditional = False  # on each example's label, or on the vector that it comes with
+    config.conditional = False  # on each example's label or vector
     config.train_split = "train"
     config.validation_split = ""  # chooses the best epoch; "" keeps the last one
     config.test_split = "test"
     config.image_size = (32, 32)  # dataset=folder: height and width to resize to
     config.grayscale = False  # dataset=folder
 
-    # Preprocessing of TFDS's images, in this order; 0 leaves a step out.
+    # Preprocessing of TFDS's images, in this order; 0 omits a step.
     config.central_crop = 0  # the square of this size in the middle
-    config.shorter_side = 0  # resize (bilinear, rounded to levels) to this many pixels along the shorter side
+    config.shorter_side = 0  # pixels of the shorter side after resizing (bilinear, rounded to levels)
     config.antialias = True  # of the resizing
-    config.crop = 0  # a square of this size, at random in training and in the middle in evaluation
+    config.crop = 0  # the square of this size, at random in training, in the middle in evaluation
     config.flip = False  # mirror training images left to right at random
     config.shift = 0.0  # probability of moving a training image by up to a pixel
 
     config.seed = 0
     config.batch_size = 64
     config.epochs = 10
-    config.steps_per_epoch = 0  # 0: as many batches as the training split has
-    config.steps_per_execution = 1  # that are one call of TensorFlow: many for a TPU
+    config.steps_per_epoch = 0  # 0: a pass over the training split
+    config.steps_per_execution = 1  # steps in one call of TensorFlow; many for a TPU
 
-    # The class of the flow, of tfp_realnvp, and its arguments; a config of another class replaces these as a whole. The
-    # shape of the events, the numbers of levels and of classes, and the size of the context come with the data.
+    # The class of the flow in tfp_realnvp, and its arguments. A config of another class replaces all arguments. The
+    # shape of the events, the numbers of levels and classes, and the size of the context come with the data.
     config.architecture = "RealNVP"
     config.model = ml_collections.ConfigDict()
     config.model.num_scales = 2
@@ -46,35 +46,35 @@ def get_config():
     config.model.skip = True
     config.model.bottleneck = False
     config.model.dequantization = "uniform"  # or "variational"
-    config.model.dtype = "float32"  # of the networks in training: "float32" or "mixed_bfloat16"
+    config.model.dtype = "float32"  # of the networks in training, or "mixed_bfloat16"
 
-    config.adapt = False  # whether a new flow first learns what to standardize its inputs by, from the training split
+    config.adapt = False  # whether a new flow first learns its standardization from the training split
 
-    # Prefix of a checkpoint of the authors' TensorFlow 1 script: its weights to begin with, and its model's options.
+    # Prefix of a checkpoint of the authors' TensorFlow 1 script, for the initial weights and the model's options.
     config.init_from_official = ""
 
-    # Adam: warm-up to the learning rate, which is held and then decays; equal ones keep it constant.
+    # Adam: the learning rate warms up, stays constant, and then decays to the final one; equal rates stay.
     config.learning_rate = 1e-3
     config.final_learning_rate = 1e-3
     config.warmup_steps = 0
-    config.decay_start = 0.0  # fraction of all steps until which it is held
-    config.decay = "cosine"  # or "linear", to the final one; or "exponential", by decay_rate after each epoch
+    config.decay_start = 0.0  # fraction of all steps before the decay
+    config.decay = "cosine"  # or "linear"; or "exponential", by decay_rate after each epoch instead
     config.decay_rate = 1.0
     config.beta_2 = 0.999
     config.clip_norm = 100.0  # of the gradient of the loss in nats
-    config.max_skipped = 10  # a step whose loss or gradient is not finite is skipped; so many in a row end the run
-    config.ema_momentum = 0.0  # of the moving averages of the weights, which are then evaluated and kept; 0 for none
+    config.max_skipped = 10  # number in a row of skipped steps (loss or gradient not finite) that ends the run
+    config.ema_momentum = 0.0  # of moving averages of the weights, to evaluate and keep instead; 0 for none
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 200
-    config.evaluation.num_draws = 1  # of the dequantization noise: the importance-weighted bound
+    config.evaluation.num_draws = 1  # draws of the dequantization noise, for the importance-weighted bound
 
-    # A run goes on from its last checkpoint. There is one after each epoch, and within it at the latest after so many
-    # steps, or minutes; 0 for none by that count.
+    # A run resumes from its last checkpoint. It saves one after each epoch, and also after this number of steps or
+    # minutes since the last one; 0 for no such limit.
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.steps = 0
     config.checkpoint.minutes = 10.0
-    config.checkpoint.keep = 3  # the last so many, and the best
+    config.checkpoint.keep = 3  # number of the last checkpoints to keep, besides the best
 
     config.samples_every = 10  # epochs between pictures of samples
     return config

@@ -1,9 +1,11 @@
 """Real NVP on scikit-learn's 8×8 handwritten digits: no download, a few minutes on two cores."""
 
+import ml_collections
+
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "digits"
     config.validation_split = "validation"

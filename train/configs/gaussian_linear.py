@@ -1,9 +1,11 @@
-"""The posterior of a Gaussian linear model, whose exact answer is known, by Real NVP for vectors given a context."""
+"""The posterior of a Gaussian linear model, also known exactly, by conditional Real NVP for vectors."""
+
+import ml_collections
 
 from train.configs import eight_gaussians
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = eight_gaussians.get_config()
     config.dataset = "gaussian_linear"
     config.conditional = True

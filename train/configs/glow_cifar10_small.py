@@ -1,9 +1,11 @@
 """A small Glow on CIFAR-10: ten minutes of training on two cores."""
 
+import ml_collections
+
 from train.configs import glow_cifar10
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = glow_cifar10.get_config()
     config.test_split = "test[:1000]"
     config.model.steps_per_scale = 8
@@ -11,7 +13,7 @@ def get_config():
     config.model.bound = "tanh"
     config.model.alpha = 0.05
     config.model.dtype = "mixed_bfloat16"
-    config.batch_size = 16  # in ten minutes more steps do more than larger ones
+    config.batch_size = 16  # In ten minutes, more steps help more than larger ones.
     config.epochs = 10
     config.steps_per_epoch = 500
     config.learning_rate = 2e-3

@@ -2,10 +2,12 @@
 
 import math
 
+import ml_collections
+
 from train.configs import glow_cifar10_small
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = glow_cifar10_small.get_config()
     config.dataset = "mnist"
     config.conditional = True

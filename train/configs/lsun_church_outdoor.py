@@ -1,9 +1,11 @@
 """Real NVP on the churches of LSUN, as on its bedrooms."""
 
+import ml_collections
+
 from train.configs import lsun_bedroom
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = lsun_bedroom.get_config()
     config.dataset = "lsun/church_outdoor"
     return config

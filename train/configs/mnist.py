@@ -1,9 +1,11 @@
 """Real NVP on MNIST: 28×28 images, two scales, no padding."""
 
+import ml_collections
+
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "mnist"
     config.train_split = "train[:-5000]"

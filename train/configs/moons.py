@@ -1,9 +1,11 @@
 """The two-moons density in the plane (scikit-learn): under a minute."""
 
+import ml_collections
+
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "moons"
     config.batch_size = 256

@@ -7,7 +7,7 @@ import ml_collections
 from train.configs import default
 
 
-def get_config():
+def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.dataset = "mnist"
     config.train_split = "train[:50000]"

@@ -1,0 +1,180 @@
+"""Checkpoints: the files that are kept, the times of saving, and damaged files."""
+
+import os
+import resource
+import signal
+import threading
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfp_realnvp as rnvp
+from train.runs import checkpoints
+
+X = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
+TOO_LARGE = np.full_like(X, 1e25)  # Its step is skipped.
+
+
+@pytest.fixture(scope="module")
+def model():
+    """An untrained flow; tests may train it."""
+    model = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(3,), seed=0)
+    model.compile()
+    return model
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+def save(model, folder, steps, keep=9):
+    saved = checkpoints.Checkpoints(folder, keep)
+    for step in steps:
+        model.optimizer.iterations.assign(step)
+        saved.save(model)
+    return saved
+
+
+def steps_in(folder):
+    return [int(path.stem.removeprefix("step_")) for path in sorted(folder.iterdir())]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# The files.
+
+
+def test_the_last_few_are_kept_and_the_last_is_loaded(model, folder):
+    with pytest.raises(ValueError, match="workdir must hold a checkpoint; there is none in .*checkpoints"):
+        checkpoints.Checkpoints(folder, 1).load()
+    saved = save(model, folder, [1, 2, 30, 4], keep=2)
+    assert steps_in(folder) == [2, 4, 30]  # Checkpoints of later steps remain.
+    assert checkpoints.step_of(saved.load()) == 30
+    save(model, folder, [1000], keep=2)
+    assert steps_in(folder) == [30, 1000]
+
+
+def damaged(data, how):
+    return {
+        "nothing left": b"",
+        "half": data[: len(data) // 2],
+        "without its end": data[:-1],
+        "a bit": data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :],
+        "zeros": bytes(len(data)),
+        "text": b"no archive",
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["nothing left", "half", "without its end", "a bit", "zeros", "text"])
+def test_a_damaged_file_is_warned_of_and_the_one_before_it_is_loaded(how, model, folder, caplog):
+    saved = save(model, folder, [1, 2])
+    path = folder / "step_0000000002.keras"
+    path.write_bytes(damaged(path.read_bytes(), how))
+    before = contents(folder)
+    assert checkpoints.step_of(saved.load()) == 1
+    assert f"{path} is " in caplog.text and "falling back to the checkpoint before it" in caplog.text
+    assert contents(folder) == before
+    (folder / "step_0000000001.keras").write_bytes(b"")
+    before = contents(folder)
+    with pytest.raises(ValueError, match="none of .*0001.keras.*0002.keras can. Nothing was deleted"):
+        saved.load()
+    assert contents(folder) == before
+
+
+def test_the_best_is_not_replaced_by_another_if_it_is_damaged(folder):
+    folder.mkdir()
+    (folder / "best.keras").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"best.keras is truncated.*. Bring it back .* or remove it"):
+        checkpoints.load_best(folder / "best.keras")
+
+
+def test_what_does_not_fit_on_the_disk_leaves_the_checkpoint_before_it(model, folder):
+    saved = save(model, folder, [1])
+    before, limits = contents(folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    model.optimizer.iterations.assign(2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not save .*; the last good one is .*0001.keras.*0002.keras"):
+            saved.save(model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(folder) == before
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(model, folder):
+    save(model, folder, [1])
+    (folder / "draft.step_0000000002.keras").write_bytes(b"half")
+    save(model, folder, [3])
+    assert steps_in(folder) == [1, 3]
+
+
+# The times of saving.
+
+
+def fit(model, folder, batches, steps_per_epoch, epochs, steps=0, minutes=0.0, termination=None, callbacks=()):
+    """Trains from the model's step on and returns the saved steps."""
+    saving = checkpoints.Saving(
+        checkpoints.Checkpoints(folder, keep=99), steps_per_epoch, steps, minutes, termination or threading.Event()
+    )
+    model.fit(
+        tf.data.Dataset.from_tensor_slices(np.stack(batches)).repeat(),
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=checkpoints.step_of(model) // steps_per_epoch,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[*callbacks, saving],
+    )
+    return steps_in(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [4, 8]), ({"steps": 3}, [3, 4, 7, 8]), ({"steps": 1}, [*range(1, 9)]), ({"minutes": 1e-9}, [*range(1, 9)])],
+    ids=str,
+)
+def test_there_is_one_after_each_epoch_and_every_few_steps_or_minutes(options, expected, model, folder, eagerly):
+    model.optimizer.iterations.assign(0)
+    assert fit(model, folder, [X], steps_per_epoch=4, epochs=2, **options) == expected
+
+
+def test_an_epoch_is_entered_in_its_middle(model, folder, eagerly):
+    batches = [X, 2 * X, 3 * X]
+    model.optimizer.iterations.assign(0)
+    fit(model, folder, batches, steps_per_epoch=3, epochs=2, steps=1)
+    expected = model.history.history["loss"]
+    entered = keras.saving.load_model(folder / "step_0000000002.keras")
+    fit(entered, folder, batches[2:] + batches[:2], steps_per_epoch=3, epochs=2)
+    assert entered.history.history["loss"] == expected and entered.history.epoch == [0, 1]
+    assert checkpoints.step_of(entered) == 6
+
+
+def test_no_step_that_was_skipped_is_saved_but_the_last(model, folder, eagerly):
+    model.optimizer.iterations.assign(0)
+    batches = [X, TOO_LARGE, X, TOO_LARGE]
+    assert fit(model, folder, batches, steps_per_epoch=2, epochs=2, steps=1) == [1, 3, 4]
+
+
+@pytest.mark.parametrize("step", [6, 8])  # in an epoch and at its end
+def test_sigterm_ends_the_run_when_the_next_step_is_saved(step, model, folder, capsys, eagerly):
+    model.optimizer.iterations.assign(4)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(batch, logs):
+        if checkpoints.step_of(model) == step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = keras.callbacks.LambdaCallback(on_train_batch_begin=terminate)
+    with checkpoints.termination() as termination, pytest.raises(SystemExit) as caught:
+        fit(model, folder, [X], steps_per_epoch=4, epochs=9, termination=termination, callbacks=[sender])
+    assert caught.value.code == 0 and steps_in(folder) == [step]
+    assert f"terminated; saved is step {step}: the same command goes on from there" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

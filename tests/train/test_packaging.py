@@ -1,0 +1,99 @@
+"""The installed program: its packages, and its command from a folder without the source."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the packages of the wheel, as links."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in SETUPTOOLS["packages"]:
+        if "." not in name:
+            (folder / name).symlink_to(ROOT / SETUPTOOLS["package-dir"].get(name, name))
+    return folder
+
+
+def run(installed, folder, code, *arguments):
+    """Runs code in an empty folder, with the installed packages alone."""
+    environment = {**os.environ, "PYTHONPATH": str(installed), "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def run_command(installed, folder, *arguments):
+    """Runs the command `tfp-realnvp`, as the script of the wheel does."""
+    module, _, function = PROJECT["project"]["scripts"]["tfp-realnvp"].partition(":")
+    return run(installed, folder, f"from {module} import {function}; {function}()", *arguments)
+
+
+def test_the_wheel_has_every_package_and_none_called_train(installed):
+    found = {
+        ".".join(path.parent.relative_to(installed).parts)
+        for package in installed.iterdir()
+        for path in package.resolve().rglob("__init__.py")
+        for path in [package / path.relative_to(package.resolve())]
+    }
+    assert {*SETUPTOOLS["packages"]} == found
+    assert {path.name for path in installed.iterdir()} == {"tfp_realnvp", "tfp_realnvp_train"}
+    for path in (ROOT / "train").rglob("*.py"):
+        assert (path.parent / "__init__.py").exists()
+
+
+def test_train_is_no_module_of_the_wheel(installed, tmp_path):
+    done = run(installed, tmp_path, "import train")
+    assert done.returncode == 1 and "No module named 'train'" in done.stderr
+
+
+def test_the_help_names_the_command_that_was_called(installed, tmp_path):
+    out = run_command(installed, tmp_path, "--help").stdout
+    assert "  tfp-realnvp --mode=evaluate" in out and "python -m" not in out
+    assert "--workdir" in out and "<train|evaluate|recalibrate|sample|figures|score>" in out
+
+
+@pytest.mark.parametrize("config", ["train/configs/moons.py", "moons.py", "own/moons.py"])
+def test_configs_are_found_from_any_folder(config, installed, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/moons.py").write_text(
+        "from train.configs import moons\n"
+        "def get_config():\n    config = moons.get_config()\n    config.batch_size = -3\n    return config\n"
+    )
+    size = -3 if config.startswith("own") else 256
+    code = (
+        "import sys, absl.flags; from tfp_realnvp_train import main\n"
+        "main.parse_flags(sys.argv); print(absl.flags.FLAGS.config.batch_size, 'tensorflow' in sys.modules)"
+    )
+    done = run(installed, tmp_path, code, f"--config={config}")
+    assert done.stdout == f"{size} False\n", done.stderr
+
+
+def test_an_unknown_config_is_answered_with_the_names_of_all(installed, tmp_path):
+    done = run_command(installed, tmp_path, "--config=train/configs/mons.py")
+    assert done.returncode == 1 and "tfp_realnvp_train/configs: breast_cancer.py, celeb_a.py, " in done.stderr
+    assert "__init__" not in done.stderr
+
+
+def test_the_command_runs_the_program(installed, tmp_path):
+    done = run_command(installed, tmp_path, "--config=moons.py", "--mode=evaluate")
+    message = (
+        "error: workdir must hold a trained model; there is no runs/moons/model.keras. Train one with --mode=train"
+    )
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == message
+    assert not [*tmp_path.iterdir()]
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

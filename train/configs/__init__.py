@@ -1,0 +1,1 @@
+"""The configs: `default` holds every field, and each other file a data set and a model."""

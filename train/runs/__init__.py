@@ -1,0 +1,1 @@
+"""A run on disk and on devices: its folder, its checkpoints, its callbacks and its workers."""

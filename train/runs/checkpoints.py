@@ -1,0 +1,181 @@
+"""The checkpoints of a run, saved at intervals, after each epoch, and on termination."""
+
+import contextlib
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import keras
+from absl import logging
+
+import tfp_realnvp as rnvp
+
+
+class Event(Protocol):
+    """The part of `threading.Event` that callbacks need."""
+
+    def is_set(self) -> bool: ...
+
+
+class Checkpoints:
+    """Numbered checkpoints in a folder; only the last few are kept.
+
+    Each is a `.keras` file, named by its step, with the weights, the optimizer's state and the sums of the epoch's
+    means. The position in the data and the seeds of all noise are functions of the step. A file exists as a whole or
+    not at all, and older files are removed only afterwards.
+
+    Args:
+      folder: the folder, made at the first `save`.
+      keep: number of checkpoints to keep.
+
+    Example: `Checkpoints(workdir / "checkpoints", keep=3).load()`
+    """
+
+    def __init__(self, folder: pathlib.Path, keep: int):
+        self._folder, self._keep = folder, keep
+
+    def paths(self) -> list[pathlib.Path]:
+        """The files, the oldest first."""
+        return sorted(self._folder.glob("step_*.keras"))
+
+    def load(self) -> rnvp.FlowModel:
+        """The model of the last checkpoint that can be loaded.
+
+        Raises:
+          ValueError: if there are no checkpoints, or if none can be loaded.
+        """
+        paths = self.paths()
+        if not paths:
+            raise ValueError(f"workdir must hold a checkpoint; there is none in {self._folder}")
+        for path in reversed(paths):
+            try:
+                return rnvp.load_model(path)
+            except ValueError as error:
+                logging.warning(f"{error}: falling back to the checkpoint before it")
+        raise ValueError(
+            f"workdir must hold a checkpoint that can be loaded; none of {', '.join(map(str, paths))} can. Nothing "
+            "was deleted: bring one back from a copy, or begin anew in another --workdir"
+        )
+
+    def save(self, model: rnvp.FlowModel) -> None:
+        """Saves a checkpoint of the model's step.
+
+        Raises:
+          OSError: if it cannot be written, such as on a full disk; older checkpoints remain unchanged.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for draft in self._folder.glob("draft.*"):  # of a process that was killed while it saved
+            draft.unlink()
+        path = self._folder / f"step_{step_of(model):010d}.keras"
+        try:
+            model.save(path)
+        except OSError as error:
+            kept = f"the last good one is {self.paths()[-1]}" if self.paths() else "there is none before it"
+            raise OSError(error.errno, f"could not save a checkpoint ({error.strerror}); {kept}", str(path)) from error
+        up_to_here = [other for other in self.paths() if other <= path]
+        for old in up_to_here[: -self._keep]:
+            old.unlink()
+
+
+class Saving(keras.callbacks.Callback):
+    """Saves checkpoints, and resumes an epoch in its middle if the model was saved there.
+
+    It saves after each epoch, and within an epoch at intervals of steps or minutes. It does not save after a skipped
+    step, since the weights may be its cause, unless the step is the last of the run. Put it last among the callbacks,
+    so that the others have ended their epoch before it saves.
+
+    Args:
+      checkpoints: `Checkpoints`.
+      steps_per_epoch: as for `fit`.
+      steps: the most steps between two checkpoints; 0 for no limit.
+      minutes: the most minutes between two checkpoints, rounded up to the next step; 0 for no limit.
+      termination: `threading.Event`, read after every step. Once it is set, the next step or epoch is saved and ends
+        the run.
+
+    Raises:
+      SystemExit: with the code 0, after the checkpoint on `termination`.
+
+    Example: `model.fit(batches, steps_per_epoch=50, callbacks=[Saving(checkpoints, 50, 0, 10.0, termination)])`
+    """
+
+    def __init__(self, checkpoints: Checkpoints, steps_per_epoch: int, steps: int, minutes: float, termination: Event):
+        super().__init__()
+        self._checkpoints, self._steps_per_epoch, self._termination = checkpoints, steps_per_epoch, termination
+        self._steps, self._seconds = steps or float("inf"), 60 * minutes or float("inf")
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Keeps the sums of the epoch's means, since Keras resets them."""
+        self._sums = [(variable, variable.numpy()) for metric in self.model.metrics for variable in metric.variables]
+        self._restart_intervals()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Restores the sums of an epoch that is resumed in its middle: Keras has just reset them."""
+        if step_of(self.model) % self._steps_per_epoch:
+            for variable, value in self._sums:
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves a step that is due, or the last one before the termination."""
+        step = step_of(self.model)
+        if step % self._steps_per_epoch == 0:  # The end of an epoch is saved after the validation.
+            self.model.stop_training = batch + 1 < self._steps_per_epoch  # An epoch resumed in its middle ends early.
+            return
+        is_due = step - self._last_step >= self._steps or time.monotonic() - self._last_time >= self._seconds
+        is_terminated = self._termination.is_set()
+        if is_due or is_terminated:
+            self._save(is_terminated)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves the epoch."""
+        self.model.stop_training = False
+        self._save(self._termination.is_set(), is_last=epoch + 1 == self.params["epochs"])
+
+    def _save(self, is_terminated: bool, is_last: bool = False) -> None:
+        if is_last or not int(self.model.progress.skipped_in_a_row.numpy()):
+            self._checkpoints.save(self.model)
+            self._restart_intervals()
+        if is_terminated:
+            print(f"terminated; saved is step {self._last_step}: the same command goes on from there")
+            raise SystemExit(0)
+
+    def _restart_intervals(self) -> None:
+        self._last_step, self._last_time = step_of(self.model), time.monotonic()
+
+
+@contextlib.contextmanager
+def termination() -> Iterator[threading.Event]:
+    """A `threading.Event` that SIGTERM sets, instead of ending the process, while the context lasts.
+
+    A SystemExit that leaves the context ends the process: further SIGTERMs are then ignored.
+    """
+    event = threading.Event()
+    then = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    try:
+        yield event
+    except SystemExit:
+        then = signal.SIG_IGN
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, then)
+
+
+def step_of(model: rnvp.FlowModel) -> int:
+    """The number of steps that the model has been trained for."""
+    return int(model.optimizer.iterations.numpy())
+
+
+def load_best(path: pathlib.Path) -> rnvp.FlowModel:
+    """The model of the checkpoint of the best epoch.
+
+    Raises:
+      ValueError: if it cannot be loaded.
+    """
+    try:
+        return rnvp.load_model(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. Bring it back from a copy; or remove it, and the run ends with its last epoch, not its best"
+        ) from error
