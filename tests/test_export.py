@@ -107,7 +107,7 @@ def close(actual, expected):
 def test_a_process_with_tensorflow_alone_gives_the_models_answers(served, name, eagerly):
     _, events, context = CASES[name]
     (model, answers, _), (x,), context_values = served[name], events.values(), [*context.values()]
-    nats = model.predict(x, *context_values, verbose=0)
+    nats = model.predict(x, verbose=0, **context)
     close(answers["nats"], nats)
     close(answers["default"], nats)
     close(answers["two"], nats[:2])
