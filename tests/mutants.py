@@ -1,0 +1,258 @@
+"""Small faults that the suite must notice: each is put into a copy of the project, whose tests then have to fail.
+
+python -m tests.mutants                         all of them, about ten minutes; exits with 1 if one survives
+python -m tests.mutants --only=cache            those whose name contains "cache"
+python -m tests.mutants --root=DIR              the mutants of another checkout of the project
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A fault.
+
+    Attributes:
+      name: noun phrase.
+      path: the file, relative to the root.
+      code: text that stands once in the file.
+      fault: the text that replaces it.
+      tests: arguments of pytest, the tests that must notice.
+    """
+
+    name: str
+    path: str
+    code: str
+    fault: str
+    tests: tuple[str, ...]
+
+
+LAWS = "tests/bijectors/test_laws.py"
+MUTANTS = (
+    Mutant(
+        "the sign of a term of the mixture's log-det",
+        "tfp_realnvp/bijectors/mixture.py",
+        "return log_cdf - log_survival, log_density - log_cdf - log_survival",
+        "return log_cdf - log_survival, log_density + log_cdf - log_survival",
+        (LAWS, "-k=logistic_mixture"),
+    ),
+    Mutant(
+        "the sign of a coupling's log-det",
+        "tfp_realnvp/bijectors/coupling.py",
+        "return self._mask.merge(kept, result), self._mask.sum_changed(log_slope)",
+        "return self._mask.merge(kept, result), -self._mask.sum_changed(log_slope)",
+        (LAWS, "-k=channel_first"),
+    ),
+    Mutant(
+        "a batch norm without its log-det",
+        "tfp_realnvp/bijectors/normalization.py",
+        "-0.5 * _sum_changed(self._mask, tf.math.log(variance), changed)",
+        "0.0 * _sum_changed(self._mask, tf.math.log(variance), changed)",
+        (LAWS, "-k=norm_channel"),
+    ),
+    Mutant(
+        "a wrong axis in the number of a convolution's pixels",
+        "tfp_realnvp/bijectors/convolution.py",
+        "num_pixels = tf.reduce_prod(shape[-self._event_ndims : -1])",
+        "num_pixels = tf.reduce_prod(shape[-self._event_ndims : -2])",
+        (LAWS, "-k=convolution_free"),
+    ),
+    Mutant(
+        "a swapped checkerboard",
+        "tfp_realnvp/bijectors/masks.py",
+        "return tf.cast((top_left + rows + columns) % 2, tf.float32)",
+        "return tf.cast((1 + top_left + rows + columns) % 2, tf.float32)",
+        ("tests/bijectors/test_masks.py",),
+    ),
+    Mutant(
+        "a squeeze in another order",
+        "tfp_realnvp/bijectors/reshaping.py",
+        "for position in (0, 3, 1, 2)",
+        "for position in (0, 1, 3, 2)",
+        ("tests/bijectors/test_reshaping.py",),
+    ),
+    Mutant(
+        "a dropped constant in the log-det of the logit",
+        "tfp_realnvp/bijectors/pixels.py",
+        "return -tf.nn.softplus(y) - tf.nn.softplus(-y) - np.log((1 - 2 * self._alpha) / self._num_bins)",
+        "return -tf.nn.softplus(y) - tf.nn.softplus(-y)",
+        (LAWS, "-k=logit_17"),
+    ),
+    Mutant(
+        "a stale cache: changed values of weights are not noticed",
+        "tfp_realnvp/bijectors/passes.py",
+        "if len(weights) != len(self._seen_weights) or not all(map(_same, weights, self._seen_weights)):",
+        "if len(weights) != len(self._seen_weights):",
+        ("tests/bijectors/test_fused.py", "-k=changed_weight_changes and leaf"),
+    ),
+    Mutant(
+        "a stale cache of a chain: keys without the state of the passes inside",
+        "tfp_realnvp/bijectors/passes.py",
+        "return hash(tuple(inner._cache.state() for inner in self._inner))",
+        "return hash(type(self))",
+        ("tests/bijectors/test_fused.py", "-k=changed_weight_changes and chain"),
+    ),
+    Mutant(
+        "a stale cache across gradient tapes",
+        "tfp_realnvp/bijectors/passes.py",
+        "        return 1 + version",
+        "        return 0",
+        ("tests/bijectors/test_fused.py", "-k=tape or gradient"),
+    ),
+    Mutant(
+        "a missing all-reduce",
+        "tfp_realnvp/replicas.py",
+        "return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)",
+        "return values",
+        ("tests/test_replicas.py",),
+    ),
+    Mutant(
+        "bins shifted by half",
+        "tfp_realnvp/model.py",
+        "x if self.num_bins is None else x + 0.5",
+        "x if self.num_bins is None else x + 1.0",
+        ("tests/test_model.py", "-k=encode"),
+    ),
+    Mutant(
+        "noise that reaches the next bin",
+        "tfp_realnvp/dequantization.py",
+        "below_one = 1 - num_bins * 2.0**-24",
+        "below_one = 1.0",
+        ("tests/test_dequantization.py", "-k=bin_of_its_pixel"),
+    ),
+    Mutant(
+        "an unseeded draw",
+        "tfp_realnvp/sampling.py",
+        "    seed = draw_seed(seed)",
+        "    seed = draw_seed(None)",
+        ("tests/test_model.py", "-k=sampl"),
+    ),
+    Mutant(
+        "a temperature that scales the mean as well",
+        "tfp_realnvp/sampling.py",
+        "return mean + temperature * (z - mean)",
+        "return temperature * (mean + z)",
+        ("tests/test_model.py", "-k=temperature"),
+    ),
+    Mutant(
+        "a skipped check: a label one too high",
+        "tfp_realnvp/contexts.py",
+        "values.max() >= self.num_classes",
+        "values.max() > self.num_classes",
+        ("tests/test_events.py",),
+    ),
+    Mutant(
+        "a guard that lets every step pass",
+        "tfp_realnvp/guard.py",
+        "return tf.math.is_finite(total)",
+        "return tf.math.is_finite(tf.zeros_like(total))",
+        ("tests/test_guard.py",),
+    ),
+    Mutant(
+        "a swapped momentum",
+        "tfp_realnvp/networks/moments.py",
+        "a + rate * (b - a)",
+        "b + rate * (a - b)",
+        ("tests/networks/test_layers.py", "-k=moments"),
+    ),
+    Mutant(
+        "a wrong axis in the weight norm",
+        "tfp_realnvp/networks/kernels.py",
+        "per_channel = dict(axis=[-4, -3, -2], keepdims=True)",
+        "per_channel = dict(axis=[-4, -3], keepdims=True)",
+        ("tests/networks/test_layers.py", "-k=weight_normalized"),
+    ),
+    Mutant(
+        "moving averages of Bessel's variance",
+        "tfp_realnvp/networks/kernels.py",
+        "return 1 - x.shape[-1] / tf.cast(tf.size(x), tf.float32)",
+        "return tf.ones([])",
+        ("tests/networks", "tests/architectures/test_real_nvp.py", "tests/architectures/test_official_checkpoint.py"),
+    ),
+    Mutant(
+        "bits/dim in nats",
+        "tfp_realnvp/trainer.py",
+        "nats / (math.prod(self.events.shape) * math.log(2))",
+        "nats / math.prod(self.events.shape)",
+        ("tests/test_model.py", "-k=bits or uniform"),
+    ),
+    Mutant(
+        "Adam without its second bias correction",
+        "tfp_realnvp/optimizers.py",
+        "correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))",
+        "correction = 1 / (1 - tf.pow(self.beta_1, step))",
+        ("tests/test_optimizers.py",),
+    ),
+    Mutant(
+        "a mean over draws that forgets their number",
+        "tfp_realnvp/evaluation.py",
+        "tf.reduce_logsumexp(draws, axis=0)[:size] - math.log(num_draws)",
+        "tf.reduce_logsumexp(draws, axis=0)[:size]",
+        ("tests/test_evaluation.py",),
+    ),
+    Mutant(
+        "a resumed run that begins its data anew",
+        "train/data/batches.py",
+        "single = single.repeat().skip(examples_of_pass)",
+        "single = single.repeat()",
+        ("tests/train/data",),
+    ),
+)
+
+
+def copy_of_project(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The files of the project in a new folder."""
+    names = ("tfp_realnvp", "train", "tests", "benchmarks", "docs", "pyproject.toml", "README.md", "Makefile")
+    for name in names:
+        source = root / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
+    return folder
+
+
+def is_caught(mutant: Mutant, root: pathlib.Path) -> bool:
+    """Whether the mutant's tests fail.
+
+    Raises:
+      ValueError: where the code to replace does not stand once in the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = copy_of_project(root, pathlib.Path(folder))
+        path = copy / mutant.path
+        text = path.read_text()
+        if text.count(mutant.code) != 1:
+            raise ValueError(f"{mutant.path} must have this once; got {text.count(mutant.code)} times: {mutant.code}")
+        path.write_text(text.replace(mutant.code, mutant.fault))
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    if done.returncode not in (0, 1):  # 1 is pytest's code for tests that failed.
+        raise ValueError(f"tests of {mutant.name!r} must run; got {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="part of the names of the mutants to try")
+    parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="the project to mutate")
+    options = parser.parse_args()
+    survivors = []
+    for mutant in (mutant for mutant in MUTANTS if options.only in mutant.name):
+        start = time.monotonic()
+        caught = is_caught(mutant, options.root)
+        print(f"{'caught  ' if caught else 'SURVIVED'} {time.monotonic() - start:5.0f} s  {mutant.name}", flush=True)
+        survivors += [] if caught else [mutant.name]
+    if survivors:
+        raise SystemExit(f"{len(survivors)} survived: {survivors}")
+
+
+if __name__ == "__main__":
+    main()
