@@ -1,5 +1,5 @@
 # make train     trains on the embedded digits, into runs/digits     make moons    the same in the plane, into runs/moons
-# make test      the whole test suite                                make lint     style and formatting
+# make test      the whole test suite                                make lint     style, formatting and types
 # make benchmark measures this package against its peers, in 20 minutes, into benchmarks/results
 # make clean     removes what make and the tools left, but for runs/
 #
@@ -21,12 +21,13 @@ test: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/mypy
 
 benchmark: .venv/installed-bench
 	.venv/bin/python -m benchmarks.main $(ARGS)
 
 clean:
-	rm -rf .venv build benchmarks/results *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv build benchmarks/results *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last, so that an installation that was broken off starts again from nothing.

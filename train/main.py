@@ -67,7 +67,7 @@ class ConfigParser(flags.ArgumentParser):
       parser: the flag's parser of paths.
     """
 
-    def __init__(self, parser: flags.ArgumentParser):
+    def __init__(self, parser: flags.ArgumentParser) -> None:
         self._parser = parser
 
     def parse(self, argument: str) -> Any:

@@ -85,7 +85,7 @@ def score_pictures(
                 images.append(folder.read_picture(path, model.event_shape, models.num_levels(model)))
             except ValueError as error:
                 lines[-1]["error"] = str(error)
-        nats = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []
+        nats: Any = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []
         for line, value in zip((line for line in lines if "error" not in line), nats, strict=True):
             line.update(nats=float(value), bits_per_dim=float(-value / (math.prod(model.event_shape) * math.log(2))))
         yield from lines

@@ -16,7 +16,7 @@ from .workdir import write_text
 class Throughput(keras.callbacks.Callback):
     """Adds images per second to the logs, for the progress bar and later callbacks."""
 
-    def __init__(self, batch_size: int):
+    def __init__(self, batch_size: int) -> None:
         super().__init__()
         self._batch_size = batch_size
 
@@ -44,7 +44,7 @@ class SkippedSteps(keras.callbacks.Callback):
       ValueError: at that step, before any later callback saves a checkpoint.
     """
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
 
@@ -67,7 +67,7 @@ class SkippedSteps(keras.callbacks.Callback):
 class MetricsFile(keras.callbacks.Callback):
     """Writes one line of JSON per epoch, and first drops the lines of epochs that a resumed run repeats."""
 
-    def __init__(self, path: pathlib.Path, first_epoch: int):
+    def __init__(self, path: pathlib.Path, first_epoch: int) -> None:
         super().__init__()
         self._path = path
         lines = path.read_text().splitlines(keepends=True)[:first_epoch] if path.exists() else []
@@ -85,7 +85,7 @@ class MetricsFile(keras.callbacks.Callback):
 class SamplePictures(keras.callbacks.Callback):
     """Saves a picture of samples every few epochs and after the last one, as a PNG file and for TensorBoard."""
 
-    def __init__(self, folder: pathlib.Path, tensorboard_dir: pathlib.Path, every: int, epochs: int):
+    def __init__(self, folder: pathlib.Path, tensorboard_dir: pathlib.Path, every: int, epochs: int) -> None:
         super().__init__()
         self._folder, self._every, self._epochs = folder, every, epochs
         self._writer = tf.summary.create_file_writer(str(tensorboard_dir))

@@ -34,7 +34,7 @@ class Checkpoints:
     Example: `Checkpoints(workdir / "checkpoints", keep=3).load()`
     """
 
-    def __init__(self, folder: pathlib.Path, keep: int):
+    def __init__(self, folder: pathlib.Path, keep: int) -> None:
         self._folder, self._keep = folder, keep
 
     def paths(self) -> list[pathlib.Path]:
@@ -101,7 +101,9 @@ class Saving(keras.callbacks.Callback):
     Example: `model.fit(batches, steps_per_epoch=50, callbacks=[Saving(checkpoints, 50, 0, 10.0, termination)])`
     """
 
-    def __init__(self, checkpoints: Checkpoints, steps_per_epoch: int, steps: int, minutes: float, termination: Event):
+    def __init__(
+        self, checkpoints: Checkpoints, steps_per_epoch: int, steps: int, minutes: float, termination: Event
+    ) -> None:
         super().__init__()
         self._checkpoints, self._steps_per_epoch, self._termination = checkpoints, steps_per_epoch, termination
         self._steps, self._seconds = steps or float("inf"), 60 * minutes or float("inf")

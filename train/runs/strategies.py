@@ -127,7 +127,7 @@ class AnyWorker:
       event: this worker's `threading.Event`.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, event: Event):
+    def __init__(self, strategy: tf.distribute.Strategy, event: Event) -> None:
         self._strategy, self._event = strategy, event
 
     def is_set(self) -> bool:
