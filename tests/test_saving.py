@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import marshal
+import pathlib
 import pickle
 import sys
 import zipfile
@@ -257,6 +258,16 @@ def test_weights_are_never_unpickled(flow, tmp_path):
     assert not written.exists()
     pickle.loads(pickle.dumps(Pickled(written)))
     assert written.exists()  # so the file had code to run
+
+
+@pytest.mark.parametrize("name", ["glow", "real_nvp"])
+@pytest.mark.parametrize("load", [rnvp.load_model, keras.saving.load_model], ids=["ours", "keras"])
+def test_files_of_format_2_load_and_predict_as_they_did(name, load):
+    folder = pathlib.Path(__file__).parent / "data/format_2"
+    predictions = np.load(folder / "predictions.npz")
+    model = load(folder / f"{name}.keras")
+    np.testing.assert_allclose(model.predict(predictions["images"], verbose=0), predictions[name], rtol=1e-5)
+    assert model.compiled == (name == "glow")
 
 
 if __name__ == "__main__":
