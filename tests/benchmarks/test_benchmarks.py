@@ -73,14 +73,18 @@ def test_both_gradients_of_a_convolution_are_counted():
     assert flops.of_graph(gradients, x, kernel) == 3 * forward
 
 
-def test_config_a_has_159_gflop_a_training_step():
-    contestant = ours.real_nvp("float32")
+@pytest.fixture(scope="module")
+def contestant():
+    return ours.real_nvp("float32")
+
+
+def test_config_a_has_159_gflop_a_training_step(contestant):
     forward = contestant.flops("log_prob") / contestant.size("log_prob")
     assert 3 * forward * TRAINING_BATCH["images"] == pytest.approx(159e9, rel=0.03)
 
 
-def test_the_convolutions_alone_are_those_of_the_step():
-    of_the_step = ours.real_nvp("float32").flops("train_step")
+def test_the_convolutions_alone_are_those_of_the_step(contestant):
+    of_the_step = contestant.flops("train_step")
     assert bare.Convolutions("float32").flops("train_step") == pytest.approx(of_the_step, rel=0.03)
 
 

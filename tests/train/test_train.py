@@ -142,6 +142,7 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(r
 def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_others(tmp_path, eagerly):
     config = tiny(dataset="breast_cancer", architecture="VectorRealNVP", adapt=True, ema_momentum=0.7)
     config.update(shift=0.0, learning_rate=0.1)
+    config.evaluation.batch_size = 200
     config.model = ml_collections.ConfigDict({"num_couplings": 3, "hidden_units": (4,), "norm": "batch"})
     run = run_to_the_end(config, tmp_path)
     best, latest = (
@@ -151,7 +152,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
     for kept, average in zip(best.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
     assert any(np.abs(w - a).max() > 1e-3 for w, a in zip(latest.trainable_variables, averages, strict=True))
-    validation = data.evaluation_batches(data.load(config, config.validation_split), 20)
+    validation = data.evaluation_batches(data.load(config, config.validation_split), config.evaluation.batch_size)
     nats = best.evaluate(validation, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(metrics(run.crashed)[0]["val_loss"], nats, rtol=1e-5)
     assert_resumes(run, config, tmp_path)
@@ -261,6 +262,7 @@ def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly
 
 def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, capsys, eagerly):
     config = tiny(conditional=True, epochs=1, validation_split="validation[:5]", test_split="test[:7]")
+    config.update(steps_per_epoch=1)
     config.model.filters = 2
     result = train.train_and_evaluate(config, tmp_path)
     images, labels = next(data.evaluation_batches(data.load(config, "test[:7]"), 7).as_numpy_iterator())
@@ -283,6 +285,7 @@ def test_a_flow_of_classes_is_trained_and_measured_by_its_guesses(tmp_path, caps
 def test_a_flow_of_a_context_is_trained(tmp_path, eagerly):
     config = tiny(dataset="gaussian_linear", conditional=True, epochs=1, validation_split="", test_split="test[:7]")
     config.update(architecture="VectorRealNVP", adapt=True, shift=0.0)
+    config.evaluation.batch_size = 5000  # of 50,000 examples
     config.model = ml_collections.ConfigDict({"num_couplings": 2, "hidden_units": (4,)})
     result = train.train_and_evaluate(config, tmp_path)
     assert np.isfinite(result["loss"]) and "accuracy" not in result
