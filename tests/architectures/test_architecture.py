@@ -48,7 +48,7 @@ def data_of(model):
 
 
 def predict(model, x, context):
-    return model.predict(x, *context, batch_size=12, verbose=0)
+    return model.predict((x, *context) if context else x, batch_size=12, verbose=0)
 
 
 class Trained:

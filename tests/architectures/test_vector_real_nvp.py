@@ -274,7 +274,7 @@ def test_a_given_context_makes_a_distribution_of_its_batch(posterior, batch):
     x = distribution.sample(5, seed=[0, 0])
     assert x.shape == (5, *batch, 3)
     contexts = np.broadcast_to(contexts, [5, *batch, 2]).reshape(-1, 2)
-    expected = posterior.predict(x.numpy().reshape(-1, 3), contexts, batch_size=200, verbose=0)
+    expected = posterior.predict(x.numpy().reshape(-1, 3), context=contexts, batch_size=200, verbose=0)
     np.testing.assert_allclose(tf.reshape(distribution.log_prob(x), [-1]), expected, rtol=1e-4)
 
 
@@ -334,15 +334,15 @@ WRONG = {
         "y must hold the contexts of a conditional flow",
     ),
     "predict of fewer": (
-        lambda m: m.predict(DATA, CONTEXTS[:3], batch_size=200, verbose=0),
+        lambda m: m.predict(DATA, context=CONTEXTS[:3], batch_size=200, verbose=0),
         "y must have as many entries as x, 200",
     ),
     "predict of another size": (
-        lambda m: m.predict(DATA, CONTEXTS[:, :1], batch_size=200, verbose=0),
+        lambda m: m.predict(DATA, context=CONTEXTS[:, :1], batch_size=200, verbose=0),
         r"y must have shape \[N\] \+ \(2,\); got \(200, 1\)",
     ),
     "predict of NaN": (
-        lambda m: m.predict(DATA, np.nan * CONTEXTS, batch_size=200, verbose=0),
+        lambda m: m.predict(DATA, context=np.nan * CONTEXTS, batch_size=200, verbose=0),
         "y must be finite; got NaN",
     ),
     "encode without": (lambda m: m.encode(DATA), "context must hold the contexts of a conditional flow"),
@@ -383,7 +383,7 @@ def test_vectors_have_classes_too():
     model = randomized(num_classes=4)
     model.adapt(DATA, LABELS)
     every = np.repeat(np.arange(4), 200)
-    nats = model.predict(np.tile(DATA, [4, 1]), every, batch_size=800, verbose=0).reshape(4, 200).T
+    nats = model.predict(np.tile(DATA, [4, 1]), labels=every, batch_size=800, verbose=0).reshape(4, 200).T
     expected = np.exp(nats - nats.max(-1, keepdims=True))
     expected /= expected.sum(-1, keepdims=True)
     np.testing.assert_allclose(model.class_probabilities(DATA), expected, rtol=1e-3, atol=1e-5)
