@@ -11,6 +11,7 @@ import typing
 gc.set_threshold(100_000, 50, 100)  # tracing makes many objects, nearly all of which live as long as the graph
 if sys.version_info < (3, 12):  # older Pythons list a protocol's attributes at each `isinstance` of TensorFlow's
     typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
+    typing._is_callable_members_only = functools.cache(typing._is_callable_members_only)
 if "tensorflow" not in sys.modules:  # a test file that is run as a program has imported it, with the default
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does
 # A process a core, so a thread a process.
