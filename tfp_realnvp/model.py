@@ -85,9 +85,7 @@ class FlowModel(FlowTrainer):
         super().__init__(**kwargs)
         contexts = Contexts(num_classes, context_size, tf.as_dtype(self.variable_dtype))
         self._distribution = distribution
-        example: Any = (
-            distribution(tf.zeros([1, contexts.size], contexts.vector_dtype)) if contexts.size else distribution
-        )
+        example = self._example_distribution(contexts)
         self.events = Events.of(example, num_bins, contexts)
         self.seed = draw_seed(seed)
         self.dequantization: Any = None
@@ -114,7 +112,7 @@ class FlowModel(FlowTrainer):
         )
 
     def __repr__(self) -> str:
-        bijector: Any = getattr(self._example_distribution(), "bijector", None)
+        bijector: Any = getattr(self._example_distribution(self.events.contexts), "bijector", None)
         if not hasattr(bijector, "bijector"):
             return describe(type(self).__name__, distribution=self._distribution)
         return describe(type(self).__name__, *layers_of(bijector.bijector))  # Data → latent, inside the tfb.Invert.
@@ -393,9 +391,8 @@ class FlowModel(FlowTrainer):
             "a FlowModel has no config to rebuild it from: use save_weights(), or a subclass that defines get_config()"
         )
 
-    def _example_distribution(self) -> tfd.Distribution:
+    def _example_distribution(self, contexts: Contexts) -> Any:
         """The distribution; for a conditional flow, given a context of zeros."""
-        contexts = self.events.contexts
         if not contexts.size:
             return self._distribution
         return self._distribution(tf.zeros([1, contexts.size], contexts.vector_dtype))

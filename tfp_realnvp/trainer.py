@@ -380,7 +380,7 @@ class FlowTrainer(TrainerHooks):
         """The checked data of a prediction: x, or `(x, context)`."""
         arguments = {"labels": labels, "context": context}
         for name, value in arguments.items():
-            if value is not None and name != self.events.contexts.name:
+            if value is not None and not (self.events.contexts.size and name == self.events.contexts.name):
                 raise ValueError(f"{name} must be None for this flow")
         y = arguments[self.events.contexts.name]
         self.events.check("x", x, y)
