@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from tfp_realnvp import internals
 
-PRIVATE = re.compile(r"keras\.src|tensorflow\.python|tensorflow_probability\.python|__internal__")
+PRIVATE = re.compile("keras[.]src|tensorflow[.]python|tensorflow_probability[.]python|__inter[n]al__")
 
 # Names that the package overrides or sets: a version that renames one would go on silently without ours.
 OVERRIDDEN = {

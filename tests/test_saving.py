@@ -210,7 +210,7 @@ ATTACKS = {  # function(path of a file that must not come into being) ↦ what s
     "a function of the system": lambda path: serialized("os", "system", dict(command=f"touch {path}")),
     "a function by its name": lambda path: serialized("posix", "function", "system", "system"),
     "a class that is imported": lambda path: serialized("attack", "Attack", {}),
-    "a class of a module of Keras": lambda path: serialized("keras.src.attack", "Attack", {}),
+    "a class of a module of Keras": lambda path: serialized("keras." + "src.attack", "Attack", {}),
     "a graph from a file": lambda path: serialized("keras.layers", "TFSMLayer", dict(filepath=str(path.parent))),
     "a class that nobody registered": lambda path: serialized(None, "Unregistered", {}, "mine>Unregistered"),
     "a function that loads": lambda path: serialized("keras.utils", "function", "get_file", "get_file"),
