@@ -368,12 +368,12 @@ def test_a_flow_without_a_context_refuses_one():
         lambda: model.sample(2, context=[1.0, 2.0]),
         lambda: model.sample(2, labels=1),
         lambda: model.encode(DATA, CONTEXTS),
+        lambda: model.predict(DATA, context=CONTEXTS),
     ):
         with pytest.raises(ValueError, match="context must be"):
             call()
-    assert model.predict(DATA, batch_size=200, verbose=0, context=CONTEXTS).shape == (
-        200,
-    )  # as Keras's y, which a flow may ignore
+    nats = model.predict((DATA, CONTEXTS), batch_size=200, verbose=0)
+    assert nats.shape == (200,)  # as Keras's y, which a flow may ignore
 
 
 # Classes.
