@@ -327,6 +327,14 @@ def test_a_flow_without_squeezes_takes_images_of_any_size():
     assert one_convolution().sample(1, image_size=(5, 7)).shape == (1, 5, 7, 1)
 
 
+def test_the_temperature_spreads_the_latents_about_their_mean():
+    base = tfd.Independent(tfd.Normal([1.0, -2.0], 1.0), 1)
+    model = rnvp.FlowModel(tfd.TransformedDistribution(base, tfb.Scale(2.0)), seed=0)
+    np.testing.assert_allclose(model.sample(3, temperature=0.0), [[2.0, -4.0]] * 3)
+    warm, cold = (model.sample(3, temperature=temperature, seed=1) for temperature in (1.0, 0.5))
+    np.testing.assert_allclose(cold - [2.0, -4.0], 0.5 * (warm - [2.0, -4.0]), rtol=1e-5)
+
+
 def test_decode_gives_back_what_encode_was_given(trained):
     z = trained.encode(IMAGES, batch_size=20)
     assert z.shape == IMAGES.shape and z.dtype == np.float32
