@@ -73,10 +73,17 @@ class FusedBijector(DescribedBijector):
             forward_min_event_ndims=event_ndims, validate_args=validate_args, parameters=parameters, name=name
         )
         self.number = next(_numbers)
+        self._hash: int | None = None
         self._networks = self._no_dependency(tuple(networks))
         self._cache = Passes(self)  # It answers all public methods of `tfb.Bijector`.
         self.weights: list[tf.Variable] = []
         self.collect_weights()
+
+    def __hash__(self) -> int:
+        """TFP's hash of the parameters, which never change; TFP's caches ask for it many times per pass."""
+        if self._hash is None:
+            self._hash = super().__hash__()
+        return self._hash
 
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
