@@ -274,6 +274,8 @@ def test_labels_are_seen_one_hot_and_vectors_as_they_are(batch):
 def test_labels_out_of_range_are_refused_also_in_a_graph(label):
     with pytest.raises(ValueError, match="y must hold labels from 0 to 2"):
         CLASSES.vectors([0, label])
+    with pytest.raises(ValueError, match=rf"y must hold the labels .* from 0 to 2; got int64 from {min(label, 0)}"):
+        CLASSES.checked("y", np.array([0, label]))
     in_graph = tf.function(CLASSES.vectors, input_signature=[tf.TensorSpec([None], tf.int64)])
     with pytest.raises(ValueError, match="^y must hold labels from 0 to 2$"), value_errors():
         in_graph([0, label])
