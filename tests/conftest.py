@@ -14,7 +14,7 @@ if sys.version_info < (3, 12):  # older Pythons list a protocol's attributes at 
     typing._is_callable_members_only = functools.cache(typing._is_callable_members_only)
 if "tensorflow" not in sys.modules:  # a test file that is run as a program has imported it, with the default
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does
-# A process a core, so a thread a process.
+# About a process per core, so a thread per process.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
@@ -22,6 +22,12 @@ import pytest
 from absl import app, flags, logging
 
 # TensorFlow is imported where it is used, by the processes that run tests and not by the one that hands them out.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """A process more than there are cores: tests that start processes wait for them."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
