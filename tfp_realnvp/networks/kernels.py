@@ -82,11 +82,11 @@ def normalize_by(mean: tf.Tensor, variance: tf.Tensor, x: tf.Tensor, beta: tf.Te
         return tf.nn.batch_normalization(x, mean, variance, beta, None, epsilon)
 
     @tf.custom_gradient
-    def normalized(mean: tf.Tensor, variance: tf.Tensor, x: tf.Tensor, beta: tf.Tensor):
+    def normalized(mean: tf.Tensor, variance: tf.Tensor, x: tf.Tensor, beta: tf.Tensor) -> Any:
         options = dict(scale=tf.ones_like(mean), epsilon=epsilon, is_training=False)
         y, *_ = tf.raw_ops.FusedBatchNormV3(x=x, offset=beta, mean=mean, variance=variance, **options)
 
-        def gradients(grad_y: tf.Tensor):
+        def gradients(grad_y: tf.Tensor) -> Any:
             spaces = dict(reserve_space_1=mean, reserve_space_2=variance, reserve_space_3=tf.zeros([0]))
             grad_x, grad_scale, grad_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
                 y_backprop=grad_y, x=x, **spaces, **options
@@ -124,10 +124,10 @@ def recomputed_norm_relu(
     """
 
     @tf.custom_gradient
-    def layer(x: tf.Tensor, beta: tf.Tensor, *weights: tf.Tensor):
+    def layer(x: tf.Tensor, beta: tf.Tensor, *weights: tf.Tensor) -> Any:
         y, (mean, variance), kept = fused_batch_norm(x, beta, epsilon)
 
-        def gradients(grad_z: tf.Tensor):
+        def gradients(grad_z: tf.Tensor) -> Any:
             # The norm waits for grad_z; an earlier result would stay in memory until then.
             with tf.control_dependencies([grad_z]):
                 y, *_ = fused_batch_norm(tf.identity(x), beta, epsilon, mean, variance * bessel_to_biased(x))
@@ -164,7 +164,7 @@ def normalized_kernel(v: tf.Tensor, magnitude: tf.Tensor) -> Any:
     inverse_length = tf.math.rsqrt(tf.reduce_sum(tf.square(v), **per_channel))
     scale = inverse_length * tf.reshape(magnitude, inverse_length.shape)
 
-    def gradients(grad_w: tf.Tensor):
+    def gradients(grad_w: tf.Tensor) -> Any:
         grad_magnitude = inverse_length * tf.reduce_sum(grad_w * v, **per_channel)
         return scale * (grad_w - inverse_length * grad_magnitude * v), tf.reshape(grad_magnitude, magnitude.shape)
 

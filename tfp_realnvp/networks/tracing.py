@@ -56,7 +56,7 @@ def _shared_function(call: Callable[[tf.Tensor], Any], weights: Sequence[Any]) -
     """The function of the weights' values and x that computes `call(x)`."""
 
     @tf.function(autograph=False)
-    def traced_once(values: list[tf.Tensor], x: tf.Tensor):
+    def traced_once(values: list[tf.Tensor], x: tf.Tensor) -> Any:
         with keras.StatelessScope(list(zip(weights, values, strict=True))):
             return call(x)
 
