@@ -12,7 +12,7 @@ def params():
         yield pytest.param(configuration, id=str(number), marks=pytest.mark.dtype(configuration["dtype"]))
 
 
-@pytest.mark.parametrize("configuration", params())
+@pytest.mark.parametrize("configuration", list(params()))
 def test_a_random_configuration_obeys_the_laws(configuration, eagerly):
     configurations.try_laws(configuration)
 

@@ -129,7 +129,7 @@ def params():
         yield pytest.param(name, marks=pytest.mark.dtype(config_of(name).model.dtype))
 
 
-@pytest.mark.parametrize("name", params())
+@pytest.mark.parametrize("name", list(params()))
 def test_two_steps_and_an_evaluation(name, tmp_path, monkeypatch, eagerly):
     of_samples, of_classes = pictures.of_samples, pictures.of_classes  # with fewer samples
     monkeypatch.setattr(pictures, "of_samples", lambda model, *_: of_samples(model, num_samples=2))
