@@ -14,9 +14,9 @@ if sys.version_info < (3, 12):  # older Pythons list a protocol's attributes at 
     typing._is_callable_members_only = functools.cache(typing._is_callable_members_only)
 if "tensorflow" not in sys.modules:  # a test file that is run as a program has imported it, with the default
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as train/main.py does
-# About a process per core, so a thread per process.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    # About a process per core, so a thread per process.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import pytest
 from absl import app, flags, logging

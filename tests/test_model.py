@@ -2,8 +2,6 @@
 
 import math
 import operator
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,6 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
+from tests.train.processes import Program
 
 pytestmark = pytest.mark.long
 
@@ -401,7 +400,8 @@ def test_a_fresh_process_predicts_bit_equal_and_goes_on_training(trained, tmp_pa
     path = tmp_path / "flow.keras"
     trained.save(path)
     np.save(tmp_path / "images.npy", IMAGES)
-    program = f"""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
 import keras, numpy as np, tfp_realnvp
 other, model = keras.saving.load_model({str(path)!r}), tfp_realnvp.load_model({str(path)!r})
 images = np.load({str(tmp_path / "images.npy")!r})
@@ -409,8 +409,10 @@ np.save({str(tmp_path / "predictions.npy")!r}, other.predict(images, verbose=0))
 model.run_eagerly = True
 loss = model.train_on_batch(images)[0]
 np.save({str(tmp_path / "trained.npy")!r}, [loss, *model.evaluate(images, verbose=0), int(model.optimizer.iterations)])
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
+""")
+    process = Program([str(program)])
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     predictions = trained.predict(IMAGES, verbose=0)
     np.testing.assert_array_equal(np.load(tmp_path / "predictions.npy"), predictions)
     here = keras.saving.load_model(path)
