@@ -112,6 +112,15 @@ def test_batch_moments_are_those_of_training_and_leave_the_moving_ones_alone(eag
     assert np.abs(actual - evaluation.log_likelihood(model, IMAGES)).max() > 0.1
 
 
+def test_batch_moments_are_used_without_a_weight_being_written():
+    model = flow()
+    evaluation.log_likelihood(model, IMAGES, batch_moments=True)
+    with tf.GradientTape() as tape:
+        evaluation.log_likelihood(model, IMAGES, batch_moments=True)
+    operations = model._inference_of_batch.get_concrete_function().graph.get_operations()
+    assert tape.watched_variables() and not any(operation.type.startswith("Assign") for operation in operations)
+
+
 def test_a_smaller_last_batch_is_filled_up_from_the_first(eagerly):
     model = flow()
     actual = evaluation.log_likelihood(model, IMAGES, batch_moments=True, batch_size=6)

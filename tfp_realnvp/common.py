@@ -98,6 +98,21 @@ def assert_finite(x: tf.Tensor, message: str) -> tf.Tensor:
     return tf.debugging.assert_all_finite(x, _marked(message))
 
 
+def unfused(x: tf.Tensor) -> tf.Tensor:
+    """Returns `x`, which TensorFlow does not fuse with the next operation.
+
+    TensorFlow 2.21 fuses a convolution or a matrix product with its bias and a following addition. oneDNN's kernels of
+    this fusion share memory between threads. Two concurrent calls of one graph then give wrong numbers, or end the
+    process. The fusions with the bias alone, and with a ReLU, are right. See docs/reliability.md.
+
+    Args:
+      x: tensor, the output of a layer with a bias, in front of an addition.
+
+    Example: `h = h + unfused(convolve(h, kernel, bias))`
+    """
+    return tf.ensure_shape(x, x.shape)
+
+
 @contextlib.contextmanager
 def value_errors() -> Iterator[None]:
     """A scope that turns a failed `assert_that` or `assert_finite` into a ValueError with its message.

@@ -51,19 +51,15 @@ def log_likelihood(
         allowed = "1 for continuous data" if model.num_bins is None else "a positive int"
         raise ValueError(f"num_draws must be {allowed}; got {num_draws!r}")
 
-    @tf.function(reduce_retracing=True)
-    def with_batch_moments(x: tf.Tensor, context: tf.Tensor | None, draw: tf.Tensor) -> tf.Tensor:
-        return model(x, context, training=True, draw=draw)
-
     result, first = [], None
-    with _restored(_moments(model) if batch_moments else []), value_errors():
+    with value_errors():
         for batch in model.batches(data, batch_size):
             size, first = batch[0].shape[0], first or batch
             if size < first[0].shape[0]:
                 batch = tuple(_filled_up(part, with_first) for part, with_first in zip(batch, first, strict=True))
-            nats: Any = with_batch_moments if batch_moments else model.log_likelihood
-            draws = [tf.cast(nats(*batch, tf.constant(draw, tf.int64)), tf.float64) for draw in range(num_draws)]
-            result.append(tf.reduce_logsumexp(draws, axis=0)[:size] - math.log(num_draws))
+            x, context = batch
+            nats = [model.log_likelihood(x, context, draw, batch_moments) for draw in range(num_draws)]
+            result.append(tf.reduce_logsumexp(tf.cast(nats, tf.float64), axis=0)[:size] - math.log(num_draws))
     return np.concatenate(result)
 
 
@@ -138,17 +134,6 @@ def _filled_up(batch: tf.Tensor | None, first: Any) -> tf.Tensor | None:
 
 def _moments(model: "FlowModel") -> list[Moments]:
     return [moments for network in model.networks for moments in moments_of(network)]
-
-
-@contextlib.contextmanager
-def _restored(moments: Sequence[Moments]) -> Iterator[None]:
-    """A scope that restores the values of the moments at its end."""
-    before = [layer.get_weights() for layer in moments]
-    try:
-        yield
-    finally:
-        for layer, weights in zip(moments, before, strict=True):
-            layer.set_weights(weights)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """`FlowModel`: a Keras model of a TFP distribution."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from tfp_realnvp.common import assert_finite, draw_seed, register
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
+from tfp_realnvp.networks.moments import fixed_averages
 from tfp_realnvp.precision import check_computable
 from tfp_realnvp.representation import describe, layers_of
 from tfp_realnvp.trainer import FlowTrainer
@@ -105,10 +107,12 @@ class FlowModel(FlowTrainer):
         specs = [tf.TensorSpec([None, *self.event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
         if contexts.size:
             specs.append(tf.TensorSpec([None, *contexts.shape], contexts.dtype))
-        self._inference = tf.function(
-            lambda x, draw, context=None: self(x, context, training=False, draw=draw),
-            input_signature=specs,
-            experimental_attributes={"_noinline": True},
+        graph = functools.partial(
+            tf.function, input_signature=specs, experimental_attributes={"_noinline": True}, autograph=False
+        )
+        self._inference = graph(lambda x, draw, context=None: self._infer(x, draw, context, batch_moments=False))
+        self._inference_of_batch = graph(
+            lambda x, draw, context=None: self._infer(x, draw, context, batch_moments=True)
         )
 
     def __repr__(self) -> str:
@@ -224,8 +228,12 @@ class FlowModel(FlowTrainer):
         log_p = self.distribution_given(context).log_prob(tf.cast(tf.identity(x), self.events.dtype))
         return log_p - tf.cast(log_q, log_p.dtype)
 
-    def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0) -> tf.Tensor:
-        """The log-likelihood in nats of a batch, as one graph for inference: a tensor [batch]; arguments as for `call`.
+    def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0, batch_moments: bool = False) -> tf.Tensor:
+        """The log-likelihood in nats of a batch, as one graph for inference: a tensor [batch]. No weight changes.
+
+        Args:
+          inputs, context, draw: as for `call`.
+          batch_moments: whether batch norms use the moments of this batch instead of the moving averages.
 
         Example: `model.log_likelihood(images[:8], draw=3)`
         """
@@ -233,8 +241,12 @@ class FlowModel(FlowTrainer):
         draw = tf.constant(draw, tf.int64)
         contexts = [tf.cast(context, self.events.contexts.dtype)] if self.context_size else []
         if self.run_eagerly:
-            return self(x, *contexts, training=False, draw=draw)
-        return self._inference(x, draw, *contexts)
+            return self._infer(x, draw, *contexts, batch_moments=batch_moments)
+        return (self._inference_of_batch if batch_moments else self._inference)(x, draw, *contexts)
+
+    def _infer(self, x: tf.Tensor, draw: tf.Tensor, context: Any = None, *, batch_moments: bool) -> tf.Tensor:
+        with fixed_averages():
+            return self(x, context, training=batch_moments, draw=draw)
 
     # Classes, samples and latents.
 

@@ -1,5 +1,8 @@
 """Mean and variance per channel as Keras layers: with moving averages, or fixed."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,6 +14,8 @@ from tfp_realnvp.networks.rematerialization import is_recomputing
 from tfp_realnvp.networks.stacks import check_single, stack_shape
 from tfp_realnvp.replicas import moments_over_replicas
 from tfp_realnvp.representation import Described
+
+_averages_move: contextvars.ContextVar[bool] = contextvars.ContextVar("averages_move", default=True)
 
 
 @register
@@ -84,7 +89,7 @@ class Moments(Described, keras.layers.Layer):
     def update_moving(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Moves the averages towards a batch's moments and returns the averages."""
         moved = self.moved((self.mean.value, self.variance.value), (mean, variance))
-        if not is_recomputing():
+        if _averages_move.get() and not is_recomputing():
             for average, value in zip((self.mean, self.variance), moved, strict=True):
                 average.assign(value)
             if self.running:
@@ -144,6 +149,19 @@ class FixedMoments(Described, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple) -> list[tuple]:
         return [input_shape[-1:], input_shape[-1:]]
+
+
+@contextlib.contextmanager
+def fixed_averages() -> Iterator[None]:
+    """A scope in which a call in training mode uses the moments of its batch, and no average moves.
+
+    Example: `with fixed_averages(): nats = model(images, training=True)`
+    """
+    token = _averages_move.set(False)
+    try:
+        yield
+    finally:
+        _averages_move.reset(token)
 
 
 def moments_of(layer: keras.layers.Layer) -> list[Moments]:

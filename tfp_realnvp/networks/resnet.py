@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
-from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.common import check_positive, register, spawn_seeds, unfused
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.stacks import BlockStack
@@ -86,7 +86,7 @@ class ResidualBlocks(Described, keras.layers.Layer):
             residual = h
             for conv_relu_norm in block:
                 residual = conv_relu_norm(residual)
-            h = h + residual
+            h = h + unfused(residual)
             outputs.append(h)
         stack.update_moving(h)
         return outputs
@@ -219,7 +219,7 @@ class ResNet(Described, keras.layers.Layer):
         hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
         if self.skips is not None:
-            skips = [convolve(h, *weights) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
+            skips = [unfused(convolve(h, *weights)) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
             out = functools.reduce(operator.add, skips)
         return self.conv_out(ops.relu(self.norm_out(out)))
 
