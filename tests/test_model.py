@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests.train.processes import Program
+from tfp_realnvp import sampling
 
 pytestmark = pytest.mark.long
 
@@ -261,6 +262,37 @@ def test_networks_are_found_in_any_composition_of_stock_bijectors_and_distributi
 
 
 # Samples and latents.
+
+
+def overflowing_flow(scale=60.0):
+    """x = exp(scale · z), which is not finite in float32 where scale · z > 88.7: at 7% of all z for a scale of 60."""
+    flow = tfb.Chain([tfb.Exp(), tfb.Scale(scale)])
+    return rnvp.FlowModel(tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), 1), flow), seed=0)
+
+
+def test_a_sample_that_overflows_is_drawn_again_and_counted(tmp_path):
+    model = overflowing_flow()
+    z = sampling.latents(model.base_distribution, 200, 1.0, seed=0).numpy()
+    lost = np.flatnonzero(60 * z > 88.7)
+    assert 5 < len(lost) < 40
+    with pytest.warns(UserWarning, match=f"^{len(lost)} of 200 samples were not finite and were drawn again"):
+        samples = model.sample(200, seed=0, batch_size=32)
+    assert np.isfinite(samples).all()
+    kept = np.setdiff1d(np.arange(200), lost)
+    np.testing.assert_allclose(samples[kept], np.exp(60 * z[kept]), rtol=1e-4, atol=1e-30)
+    model.export(tmp_path / "1")
+    served = tf.saved_model.load(tmp_path / "1").sample(200, 1.0, 0)["vectors"]
+    np.testing.assert_allclose(served, samples, rtol=1e-5, atol=1e-30)
+
+
+def test_latents_that_overflow_are_named(eagerly):
+    model = overflowing_flow()
+    message = "z must be closer to 0, or the temperature lower: the flow overflows; in 2 of 4 rows: 1, 3"
+    with pytest.raises(ValueError, match=message):
+        model.decode(np.float32([[0.0], [2.0], [1.0], [30.0]]))
+    always = rnvp.FlowModel(tfd.TransformedDistribution(model.base_distribution, tfb.Scale(1e38)), seed=0)
+    with pytest.raises(ValueError, match="the flow overflows; in 20 of 20 rows: 0, 1, .*, 9, ..."):
+        always.sample(20, temperature=1e6, seed=0)
 
 
 def test_samples_are_levels_that_a_seed_repeats(trained):

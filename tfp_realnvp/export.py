@@ -72,7 +72,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
     def decode(z: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
         checked = _checked_contexts(context, tf.shape(z)[0])
         z = assert_finite(z, "latents must be finite")
-        return {events: model.decode_batch(z, *checked)}
+        return {events: _all_finite(*model.decode_batch(z, *checked))}
 
     def sample(
         num_samples: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor
@@ -86,13 +86,29 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
             num_samples, temperature = tf.identity(num_samples), tf.identity(temperature)
         repeated = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
         checked = _checked_contexts(repeated, tf.cast(num_samples, tf.int32))
-        z = sampling.latents(model.base_given(*checked), [] if checked else num_samples, temperature, seed)
-        return {events: model.decode_batch(z, *checked)}
+
+        def draw(attempt: tf.Tensor, drawn: tf.Tensor, is_finite: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            shape = [] if checked else num_samples
+            z = sampling.latents(model.base_given(*checked), shape, temperature, seed, attempt)
+            again, is_finite_now = model.decode_batch(z, *checked)
+            kept = tf.reshape(is_finite, [-1, *[1] * len(model.event_shape)])
+            return attempt + 1, tf.where(kept, drawn, again), is_finite | is_finite_now
+
+        nothing = tf.zeros(tf.stack([num_samples, *model.event_shape]), data.data_dtype)
+        is_missing = lambda attempt, _, is_finite: (attempt < sampling.ATTEMPTS) & ~tf.reduce_all(is_finite)
+        _, drawn, is_finite = tf.while_loop(is_missing, draw, [0, nothing, tf.fill([num_samples], False)])
+        return {events: _all_finite(drawn, is_finite)}
 
     x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
     inputs = {log_prob: [x], encode: [x], decode: [z], sample: draw}
     return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}
+
+
+def _all_finite(decoded: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
+    """The decoded events, with an assertion that they are finite."""
+    with tf.control_dependencies([assert_that(is_finite, sampling.OVERFLOW)]):
+        return tf.identity(decoded)
 
 
 def _checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:

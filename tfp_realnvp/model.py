@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
-from tfp_realnvp.common import assert_finite, draw_seed, register
+from tfp_realnvp.common import draw_seed, register
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
@@ -283,6 +283,8 @@ class FlowModel(FlowTrainer):
     ) -> np.ndarray:
         """Draws images (pixel levels, uint8 up to 256 bins) or vectors (floats): an array [num_samples] + event_shape.
 
+        Rarely the flow overflows at one of its own latents. That sample is then drawn again; a warning counts these.
+
         Args:
           num_samples: int.
           temperature: non-negative float T: the latents are mean + T · (z − mean), with z from their distribution.
@@ -294,8 +296,8 @@ class FlowModel(FlowTrainer):
           context: the context for a flow conditioned on vectors, [context_size] or [num_samples, context_size].
 
         Raises:
-          ValueError: for numbers out of range, a `temperature` so high that the flow overflows, or an `image_size`,
-            `labels` or a `context` that do not fit the flow.
+          ValueError: for numbers out of range, a `temperature` so high that the flow overflows again and again, or an
+            `image_size`, `labels` or a `context` that do not fit the flow.
 
         Example: `model.sample(16, temperature=0.7, seed=0)`
         """
@@ -337,14 +339,14 @@ class FlowModel(FlowTrainer):
         return self.distribution_given(context).bijector.inverse(x if self.num_bins is None else x + 0.5)
 
     @tf.function(reduce_retracing=True)
-    def decode_batch(self, z: tf.Tensor, context: Any = None) -> tf.Tensor:
-        """The graph behind `decode` and `sample`: the events of a batch of latents."""
+    def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The graph behind `decode` and `sample`: the events of a batch of latents, and whether each is finite."""
         x = self.distribution_given(context).bijector.forward(z)
-        # The cast would turn NaN into an ordinary pixel level.
-        x = assert_finite(x, "z must be closer to 0, or the temperature lower: the flow overflows")
+        is_finite = tf.reduce_all(tf.math.is_finite(x), axis=range(1, x.shape.rank))
         if self.num_bins is None:
-            return x
-        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self.events.data_dtype)
+            return x, is_finite
+        # The cast turns NaN into an ordinary pixel level.
+        return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self.events.data_dtype), is_finite
 
     @tf.function(reduce_retracing=True)
     def nats_of_classes(self, images: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,9 @@
 """Samples, latents and classes of a model: the functions behind `FlowModel`'s methods of the same names."""
 
 import contextlib
+import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from tfp_realnvp.common import check_positive, draw_seed, value_errors
 
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
+
+OVERFLOW = "z must be closer to 0, or the temperature lower: the flow overflows"
 
 
 def sample(
@@ -37,11 +41,25 @@ def sample(
     base = model.base_given(*contexts)
     if image_size is not None:
         base = base.copy(sample_shape=_image_shape(model, image_size))
-    z = latents(base, [] if contexts else num_samples, temperature, seed)
-    return _in_batches(model.decode_batch, batch_size, z, *contexts)
+    draw = functools.partial(latents, base, [] if contexts else num_samples, temperature, seed)
+    decoded, is_finite = _in_batches(model.decode_batch, batch_size, draw(), *contexts)
+    num_lost = np.sum(~is_finite)
+    for attempt in range(1, ATTEMPTS):
+        lost = np.flatnonzero(~is_finite)
+        if lost.size:
+            again = [np.asarray(part)[lost] for part in (draw(attempt), *contexts)]
+            decoded[lost], is_finite[lost] = _in_batches(model.decode_batch, batch_size, *again)
+    _check_finite(is_finite)
+    if num_lost:
+        warnings.warn(f"{num_lost} of {num_samples} samples were not finite and were drawn again", stacklevel=3)
+    return decoded
 
 
-def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: Any) -> tf.Tensor:
+ATTEMPTS = 10
+"""How often a sample is drawn at most until it is finite."""
+
+
+def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: Any, attempt: Any = 0) -> tf.Tensor:
     """The latents of samples: mean + T · (z − mean) for z ~ base.
 
     Args:
@@ -49,10 +67,12 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
       sample_shape: int, tensor or [], as for `base.sample`.
       temperature: T, a float or a scalar tensor.
       seed: int, or int64 tensor.
+      attempt: int or int32 tensor, which counts the draws with this seed.
 
     Example: `latents(model.base_distribution, 16, temperature=0.7, seed=0)`
     """
     seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] for a small seed.
+    seed = tf.where(tf.equal(attempt, 0), seed, tf.random.fold_in(seed, attempt))
     z = base.sample(sample_shape, seed=seed)
     if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean allows no other.
         return z
@@ -71,7 +91,9 @@ def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 25
     """The images or vectors of latents; see `FlowModel.decode`."""
     z = model.events.checked_latents(z)
     contexts = model.events.contexts.of_events(len(z), context)
-    return _in_batches(model.decode_batch, batch_size, z, *contexts)
+    decoded, is_finite = _in_batches(model.decode_batch, batch_size, z, *contexts)
+    _check_finite(is_finite)
+    return decoded
 
 
 def class_probabilities(model: "FlowModel", images: Any, batch_size: int = 64, num_draws: int = 1) -> np.ndarray:
@@ -110,9 +132,18 @@ def _divisor_of_sides(model: "FlowModel") -> int:
     return 1  # Flows with a fixed image size raise their own error.
 
 
-def _in_batches(function: Callable[..., tf.Tensor], batch_size: int, *arrays: Any) -> np.ndarray:
-    """The results of `function` on the arrays, `batch_size` entries at a time, as one array."""
+def _check_finite(is_finite: np.ndarray) -> None:
+    """Raises a ValueError that names the rows that are not finite."""
+    if not is_finite.all():
+        rows = np.flatnonzero(~is_finite)
+        named = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+        raise ValueError(f"{OVERFLOW}; in {len(rows)} of {len(is_finite)} rows: {named}")
+
+
+def _in_batches(function: Callable[..., Any], batch_size: int, *arrays: Any) -> Any:
+    """The results of `function` on the arrays, `batch_size` entries at a time, as one array per result."""
     check_positive(batch_size=batch_size)
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
     with value_errors():
-        return np.concatenate([function(*(array[part] for array in arrays)) for part in slices])
+        parts = [function(*(array[part] for array in arrays)) for part in slices]
+    return tf.nest.map_structure(lambda *part: np.concatenate(part), *parts)
