@@ -17,6 +17,7 @@ and model.keras.
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -123,6 +124,17 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
+    try:
+        run_mode()
+    except (ValueError, OSError) as error:  # an OSError is a full disk, for example
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:  # anywhere but in training, which saves its next step first
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def run_mode() -> None:
+    """Does what the flags ask for."""
     # TensorFlow takes seconds to import, so the flags are checked before.
     from . import draw, evaluate, score, train
     from .runs import strategies
@@ -141,10 +153,7 @@ def main(argv: list[str]) -> None:
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "score": lambda: score.score_folder(*run, _MODEL.value),
     }
-    try:
-        modes[_MODE.value]()
-    except (ValueError, OSError) as error:  # an OSError is a full disk, for example
-        raise SystemExit(f"error: {error}") from error
+    modes[_MODE.value]()
 
 
 def parse_flags(argv: list[str]) -> list[str]:

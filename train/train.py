@@ -55,7 +55,7 @@ def train_and_evaluate(
         loss or gradient is not finite (the last good checkpoint is kept).
       ConnectionError: if another worker has died.
       OSError: if a file cannot be written, such as on a full disk; the checkpoints are kept.
-      SystemExit: with the code 0, after SIGTERM, once the next step is saved.
+      SystemExit: with the code 0 after SIGTERM, or 130 after SIGINT (Ctrl-C), once the next step is saved.
     """
     strategy = strategy or strategies.none()
     config, splits, steps_per_epoch = checks.check_run(config, workdir, strategy, data_dir)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from train import evaluate
+
 pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -120,6 +122,16 @@ def test_figures_are_written_and_named(runs, command_line, capsys, eagerly):
     names = {path.name for path in (folder / "digits/figures").iterdir()}
     assert {"samples.png", "manifold.png", "hierarchy.png", "samples_10x.png", "nearest.png"} <= names
     assert all(name in out for name in names)
+
+
+def test_an_interrupted_mode_ends_in_one_line(command_line, capsys, monkeypatch, tmp_path):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "evaluate_model", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        command_line("--mode=evaluate", f"--workdir={tmp_path}")
+    assert stopped.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 def test_evaluating_without_a_model_names_what_is_missing(runs):

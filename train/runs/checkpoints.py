@@ -149,19 +149,30 @@ class Saving(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def termination() -> Iterator[threading.Event]:
-    """A `threading.Event` that SIGTERM sets, instead of ending the process, while the context lasts.
+    """A `threading.Event` that SIGTERM or SIGINT sets, instead of ending the process, while the context lasts.
 
-    A SystemExit that leaves the context ends the process: further SIGTERMs are then ignored.
+    A second SIGINT ends the process at once. A SystemExit that leaves the context ends the process, after a SIGINT with
+    the code 130: further SIGTERMs are then ignored.
     """
-    event = threading.Event()
-    then = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    terminated, interrupted = threading.Event(), threading.Event()
+
+    def interrupt(number: int, frame: Any) -> None:
+        terminated.set()
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait for TensorFlow.
+
+    then = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: terminated.set()),
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+    }
     try:
-        yield event
-    except SystemExit:
-        then = signal.SIG_IGN
-        raise
+        yield terminated
+    except SystemExit as end:
+        then = {signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.SIG_DFL}
+        raise SystemExit(128 + signal.SIGINT if interrupted.is_set() else end.code) from end
     finally:
-        signal.signal(signal.SIGTERM, then)
+        for number, handler in then.items():
+            signal.signal(number, handler)
 
 
 def step_of(model: rnvp.FlowModel) -> int:

@@ -159,21 +159,33 @@ def test_no_step_that_was_skipped_is_saved_but_the_last(model, folder, eagerly):
     assert fit(model, folder, batches, steps_per_epoch=2, epochs=2, steps=1) == [1, 3, 4]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("step", [6, 8])  # in an epoch and at its end
-def test_sigterm_ends_the_run_when_the_next_step_is_saved(step, model, folder, capsys, eagerly):
+def test_signals_end_the_run_when_the_next_step_is_saved(number, code, step, model, folder, capsys, eagerly):
     model.optimizer.iterations.assign(4)
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
 
     def terminate(batch, logs):
         if checkpoints.step_of(model) == step - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
+            if number == signal.SIGINT:
+                assert signal.getsignal(number) == signal.SIG_DFL  # A second one ends the process at once.
 
     sender = keras.callbacks.LambdaCallback(on_train_batch_begin=terminate)
-    with checkpoints.termination() as termination, pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as caught, checkpoints.termination() as termination:
         fit(model, folder, [X], steps_per_epoch=4, epochs=9, termination=termination, callbacks=[sender])
-    assert caught.value.code == 0 and steps_in(folder) == [step]
+    assert caught.value.code == code and steps_in(folder) == [step]
     assert f"terminated; saved is step {step}: the same command goes on from there" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN, signal.SIG_DFL]
+    for each, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+        signal.signal(each, handler)
+
+
+def test_without_a_signal_the_handlers_are_as_before():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with checkpoints.termination() as termination:
+        assert not termination.is_set()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 if __name__ == "__main__":
