@@ -11,6 +11,8 @@ from typing import Any
 
 import ml_collections
 
+from ..configs import default
+
 
 @contextlib.contextmanager
 def only_run_in(workdir: pathlib.Path) -> Iterator[None]:
@@ -49,7 +51,9 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     path = workdir / "config.json"
     if not path.exists():
         return
-    there, here = json.loads(path.read_text()), json.loads(config.to_json_best_effort())
+    # A run of an earlier version does not name the fields that are new; it had their defaults.
+    before = json.loads(default.get_config().to_json_best_effort())
+    there, here = {**before, **json.loads(path.read_text())}, json.loads(config.to_json_best_effort())
     differences = [
         f"{name} = {there.get(name)} there, {here.get(name)} here"
         for name in sorted({*there, *here})

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from train.configs import default
 from train.runs import workdir
 
 
@@ -21,6 +22,17 @@ def test_one_run_at_a_time_is_let_in(tmp_path):
                 pass
             with workdir.only_run_in(tmp_path / "other"):
                 pass
+
+
+def test_a_run_of_before_a_field_existed_had_its_default(tmp_path):
+    config = default.get_config()
+    before = json.loads(config.to_json_best_effort())
+    del before["max_pixels"]
+    workdir.write_json(tmp_path / "config.json", before)
+    workdir.check_workdir(config, tmp_path)
+    config.max_pixels = 5
+    with pytest.raises(ValueError, match=r"another config \(max_pixels = 67108864 there, 5 here\)"):
+        workdir.check_workdir(config, tmp_path)
 
 
 def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path, monkeypatch):
