@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import os
 import pathlib
-import re
 import warnings
 
 import keras
@@ -13,6 +12,8 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 from absl import logging
+
+from tfp_realnvp.common import reason_of
 
 from .arrays import Arrays, examples_from_arrays
 from .examples import Examples
@@ -152,8 +153,7 @@ def _decode_or_raise(path: str, channels: int) -> tf.Tensor:
     try:
         return _decode(path, channels)
     except tf.errors.OpError as error:
-        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
-        raise ValueError(f"the picture cannot be read: {reason}") from error
+        raise ValueError(f"the picture cannot be read: {reason_of(error)}") from error
 
 
 def _decode(path: str | tf.Tensor, channels: int) -> tf.Tensor:
