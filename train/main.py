@@ -136,6 +136,10 @@ def main(argv: list[str]) -> None:
 def run_mode() -> None:
     """Does what the flags ask for."""
     # TensorFlow takes seconds to import, so the flags are checked before.
+    import tensorflow as tf
+
+    from tfp_realnvp.common import reason_of
+
     from . import draw, evaluate, score, train
     from .runs import strategies
 
@@ -153,7 +157,13 @@ def run_mode() -> None:
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "score": lambda: score.score_folder(*run, _MODEL.value),
     }
-    modes[_MODE.value]()
+    try:
+        modes[_MODE.value]()
+    except tf.errors.OpError as error:
+        reason = reason_of(error)
+        if str(workdir) not in reason:
+            raise
+        raise OSError(reason) from error  # of TensorBoard's events, on a full disk
 
 
 def parse_flags(argv: list[str]) -> list[str]:

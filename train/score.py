@@ -15,6 +15,7 @@ import tfp_realnvp as rnvp
 
 from . import checks, models
 from .data import folder
+from .runs.workdir import replacing
 
 
 def score_folder(
@@ -55,17 +56,13 @@ def score_folder(
     path = workdir / "scores.jsonl"
     scored: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    draft = path.with_name(path.name + ".tmp")
-    workdir.mkdir(parents=True, exist_ok=True)
-    with draft.open("w") as file:
+    with replacing(path) as file:
         for line in score_pictures(model, paths, root, config):
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line).encode() + b"\n")
             (refused if "error" in line else scored).append(line)
-    if not scored:
-        draft.unlink()
-        first = refused[0]
-        raise ValueError(f"data_dir must hold pictures that fit the model; of {first['file']} {first['error']}")
-    os.replace(draft, path)
+        if not scored:
+            first = refused[0]
+            raise ValueError(f"data_dir must hold pictures that fit the model; of {first['file']} {first['error']}")
     mean = sum(line["bits_per_dim"] for line in scored) / len(scored)
     print(f"{len(scored)} pictures with {mean:.4f} bits/dim on average in {path}")
     if refused:

@@ -18,7 +18,7 @@ from . import checks, data, evaluate, models
 from .figures import pictures
 from .optimizers import make_optimizer
 from .runs import callbacks, checkpoints, strategies
-from .runs.workdir import only_run_in, write_json
+from .runs.workdir import check_workdir, only_run_in, write_json
 
 BEST = "checkpoints/best.keras"
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or one line per epoch
@@ -70,6 +70,7 @@ def train_and_evaluate(
             # A new model can raise an error, so it is made before anything is written.
             new = None if saved.paths() else new_model(config, splits.training, batches_from(), steps_per_epoch)
         with strategies.own_folder(strategy, workdir) as folder, only_run_in(folder):
+            check_workdir(config, folder)  # Another run may have been here since the first check.
             write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
             with strategy.scope():
                 model = new if new and not saved.paths() else saved.load()

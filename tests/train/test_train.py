@@ -1,5 +1,6 @@
 """Runs end to end with small flows: their files, their resuming, and their errors."""
 
+import contextlib
 import json
 import shutil
 
@@ -197,6 +198,22 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
     assert str(workdir) in message and "batch_size = 8 there, 16 here" in message and "--workdir" in message
     assert "'filters': 4" in message and "'filters': 8" in message and "epochs" not in message
     assert contents(workdir) == before
+
+
+def test_the_config_is_checked_again_in_the_locked_workdir(tmp_path, monkeypatch, eagerly):
+    lock = train.only_run_in
+
+    @contextlib.contextmanager
+    def after_another_run(folder):
+        with lock(folder):
+            (folder / "config.json").write_text(tiny(batch_size=16).to_json_best_effort())
+            yield
+
+    monkeypatch.setattr(train, "only_run_in", after_another_run)
+    with pytest.raises(ValueError, match="another config .*batch_size = 16 there, 8 here"):
+        train.train_and_evaluate(tiny(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "config.json"}
+    assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 16
 
 
 def test_a_resumed_run_of_another_length_is_another_config(run):

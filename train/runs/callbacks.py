@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_realnvp.common import file_errors
+
 from ..figures import panels, pictures
 from .checkpoints import step_of
 from .workdir import write_text
@@ -78,7 +80,7 @@ class MetricsFile(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         line = {"epoch": epoch + 1, "step": step_of(self.model), "learning_rate": rate}
         line.update({name: value if isinstance(value, int) else float(value) for name, value in logs.items()})
-        with self._path.open("a") as file:
+        with file_errors(self._path), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 
