@@ -136,7 +136,7 @@ def fit(
         monitor,
         mode="min",
         save_best_only=True,
-        initial_value_threshold=best_so_far(workdir, monitor, epoch),
+        initial_value_threshold=checkpoints.best_so_far(workdir / BEST) if epoch else math.inf,
     )
     (workdir / BEST).parent.mkdir(exist_ok=True)
     model.fit(
@@ -161,14 +161,6 @@ def fit(
             saving,
         ],
     )
-
-
-def best_so_far(workdir: pathlib.Path, monitor: str, epoch: int) -> float:
-    """The best value of the first `epoch` epochs in metrics.jsonl, infinity for a new run."""
-    path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines()[:epoch] if path.exists() else []
-    values = (json.loads(line)[monitor] for line in lines)
-    return min((value for value in values if math.isfinite(value)), default=math.inf)
 
 
 def evaluate_best(

@@ -27,6 +27,7 @@ from tests.train.tiny_runs import (
     tiny,
 )
 from train import data, draw, evaluate, train
+from train.runs import checkpoints
 
 pytestmark = pytest.mark.long
 
@@ -140,6 +141,20 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(r
     assert_resumes(run, tiny(), tmp_path)
 
 
+def test_a_run_with_a_cut_file_of_metrics_goes_on_to_the_same_end(run, tmp_path, caplog, eagerly):
+    crashed = shutil.copytree(run.crashed, tmp_path / "again")
+    path = crashed / "metrics.jsonl"
+    first, _ = path.read_text().splitlines()
+    path.write_text(first[:-5])
+    best = checkpoints.best_so_far(crashed / train.BEST)  # of the first epoch, where the run crashed
+    assert best == json.loads(first)["val_bits_per_dim"]
+    again = train.train_and_evaluate(tiny(), crashed)
+    np.testing.assert_allclose(again["bits_per_dim"], run.result["bits_per_dim"], rtol=1e-3)
+    assert facts(again) == facts(run.result)
+    assert [line["epoch"] for line in metrics(crashed)] == [2]
+    assert f"a line of {path} is cut or damaged, and left out" in caplog.text
+
+
 def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_others(tmp_path, eagerly):
     config = tiny(dataset="breast_cancer", architecture="VectorRealNVP", adapt=True, ema_momentum=0.7)
     config.update(shift=0.0, learning_rate=0.1)
@@ -220,13 +235,6 @@ def test_a_resumed_run_of_another_length_is_another_config(run):
     workdir = run.workdir  # The learning rate depends on the number of epochs.
     with pytest.raises(ValueError, match="epochs = 2 there, 3 here"):
         train.train_and_evaluate(tiny(epochs=3), workdir)
-
-
-def test_epochs_without_a_number_are_never_the_best_so_far(tmp_path):
-    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # A new run has no best value.
-    lines = [json.dumps({"bits_per_dim": value}) for value in (np.nan, 4.0, 3.0)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    assert [train.best_so_far(tmp_path, "bits_per_dim", epoch) for epoch in (1, 2, 3)] == [np.inf, 4.0, 3.0]
 
 
 # Other flows: their initialization and their contexts.

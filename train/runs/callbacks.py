@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfp_realnvp.common import file_errors
 
@@ -67,13 +68,22 @@ class SkippedSteps(keras.callbacks.Callback):
 
 
 class MetricsFile(keras.callbacks.Callback):
-    """Writes one line of JSON per epoch, and first drops the lines of epochs that a resumed run repeats."""
+    """Writes one line of JSON per epoch, and first drops the lines of epochs that a resumed run repeats.
+
+    A line that a crash of the machine has cut or damaged is dropped as well, with a warning.
+    """
 
     def __init__(self, path: pathlib.Path, first_epoch: int) -> None:
         super().__init__()
         self._path = path
-        lines = path.read_text().splitlines(keepends=True)[:first_epoch] if path.exists() else []
-        write_text(path, "".join(lines))
+        kept = []
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+            try:
+                if json.loads(line)["epoch"] <= first_epoch:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                logging.warning(f"a line of {path} is cut or damaged, and left out: {line[:80]!r}")
+        write_text(path, "".join(kept))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Writes the epoch's line."""

@@ -1,6 +1,7 @@
 """The checkpoints of a run, saved at intervals, after each epoch, and on termination."""
 
 import contextlib
+import math
 import pathlib
 import signal
 import threading
@@ -190,5 +191,21 @@ def load_best(path: pathlib.Path) -> rnvp.FlowModel:
         return rnvp.load_model(path)
     except ValueError as error:
         raise ValueError(
-            f"{error}. Bring it back from a copy; or remove it, and the run ends with its last epoch, not its best"
+            f"{error}. Bring it back from a copy; or remove it, and the run ends with the best of its later epochs, or "
+            "with its last"
         ) from error
+
+
+def best_so_far(path: pathlib.Path) -> float:
+    """The bits/dim of the checkpoint of the best epoch, as it was validated (or trained, without a validation split).
+
+    Returns:
+      The number; infinity if there is no checkpoint, or one of an earlier version that does not hold the number.
+
+    Raises:
+      ValueError: if it cannot be loaded.
+    """
+    if not path.exists():
+        return math.inf
+    value = float(load_best(path).get_metrics_result()["bits_per_dim"])
+    return value if math.isfinite(value) else math.inf

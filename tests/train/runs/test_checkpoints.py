@@ -92,6 +92,19 @@ def test_the_best_is_not_replaced_by_another_if_it_is_damaged(folder):
         checkpoints.load_best(folder / "best.keras")
 
 
+def test_the_best_value_so_far_is_in_the_checkpoint(folder, eagerly):
+    path = folder / "best.keras"
+    assert checkpoints.best_so_far(path) == np.inf
+    folder.mkdir()
+    trained = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(3,), seed=0)
+    trained.compile()
+    trained.save(path)
+    assert checkpoints.best_so_far(path) == np.inf
+    best = keras.callbacks.ModelCheckpoint(path, "val_bits_per_dim", mode="min", save_best_only=True)
+    trained.fit(X, validation_data=2 * X, epochs=3, callbacks=[best], verbose=0)
+    assert checkpoints.best_so_far(path) == min(trained.history.history["val_bits_per_dim"])
+
+
 def test_what_does_not_fit_on_the_disk_leaves_the_checkpoint_before_it(model, folder, small_disk):
     saved = save(model, folder, [1])
     before = contents(folder)
