@@ -52,7 +52,8 @@ def train_and_evaluate(
       ValueError: for unknown fields or values of the config, missing data, or a batch without equal parts for the
         replicas. Also for a workdir that holds the run of another config (nothing is written into it), that another run
         is using, or without any checkpoint that can be loaded. Also after `config.max_skipped` steps in a row whose
-        loss or gradient is not finite (the last good checkpoint is kept).
+        loss or gradient is not finite, or if no step has left a model with a finite loss (the last good checkpoint is
+        kept).
       ConnectionError: if another worker has died.
       OSError: if a file cannot be written, such as on a full disk; the checkpoints are kept.
       SystemExit: with the code 0 after SIGTERM, or 130 after SIGINT (Ctrl-C), once the next step is saved.
@@ -80,17 +81,19 @@ def train_and_evaluate(
                 print(f"going on from step {step}")
             if step < config.epochs * steps_per_epoch:
                 own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+                probe = checkpoints.Probe(model, next(iter(data.evaluation_batches(splits.training, 16))))
                 saving = checkpoints.Saving(
                     own,
                     steps_per_epoch,
                     config.checkpoint.steps,
                     config.checkpoint.minutes,
                     strategies.AnyWorker(strategy, termination),
+                    probe.is_good,
                 )
                 batches = strategy.distribute_datasets_from_function(
                     lambda context: batches_from(step, input_context=context)
                 )
-                fit(model, config, folder, batches, splits.validation, steps_per_epoch, saving)
+                fit(model, config, folder, batches, splits.validation, steps_per_epoch, saving, probe)
             return evaluate_best(saved, splits, config, workdir) if strategies.is_chief(strategy) else None
 
 
@@ -115,6 +118,7 @@ def fit(
     validation: data.Examples | None,
     steps_per_epoch: int,
     saving: checkpoints.Saving,
+    probe: checkpoints.Probe,
 ) -> None:
     """Trains the model from its present step to the config's last step, and leaves a checkpoint of it.
 
@@ -124,20 +128,15 @@ def fit(
       batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
       validation: `Examples`, or None.
       steps_per_epoch: number of steps of an epoch.
-      saving: `checkpoints.Saving`.
+      saving, probe: `checkpoints.Saving` and `checkpoints.Probe`.
     """
     epoch = checkpoints.step_of(model) // steps_per_epoch
     monitor = "val_bits_per_dim" if validation else "bits_per_dim"
     # The model has the averaged weights in validation, and from `swap` to `swap_back` after each epoch.
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     swap_back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
-    best = keras.callbacks.ModelCheckpoint(
-        workdir / BEST,
-        monitor,
-        mode="min",
-        save_best_only=True,
-        initial_value_threshold=checkpoints.best_so_far(workdir / BEST) if epoch else math.inf,
-    )
+    best_so_far = checkpoints.best_so_far(workdir / BEST) if epoch else math.inf
+    best = checkpoints.Best(workdir / BEST, monitor, best_so_far, probe.is_good)
     (workdir / BEST).parent.mkdir(exist_ok=True)
     model.fit(
         batches,
@@ -176,6 +175,8 @@ def evaluate_best(
     Returns:
       The dictionary of `result.json`.
     """
+    if not saved.paths():
+        raise ValueError(f"the run leaves no checkpoint: its loss is not finite, or has exploded. {checkpoints.ADVICE}")
     best = workdir / BEST
     final = checkpoints.load_best(best) if splits.validation and best.exists() else saved.load()
     if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:

@@ -187,7 +187,29 @@ def test_steps_that_are_not_finite_end_the_run_with_the_last_good_checkpoint(tmp
     )
     with pytest.raises(ValueError, match=message):
         train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5, max_skipped=3), tmp_path)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_0000000001.keras"]
+    assert not any((tmp_path / "checkpoints").iterdir())  # The first step was not skipped, and left weights of 1e30.
+
+
+@pytest.mark.parametrize(("validation", "rate"), [("validation", 1e30), ("", 1e4)])
+def test_a_run_that_explodes_at_its_end_leaves_the_good_checkpoints(
+    validation, rate, tmp_path, monkeypatch, caplog, eagerly
+):
+    config = tiny(dataset="breast_cancer", architecture="VectorRealNVP", adapt=True, validation_split=validation)
+    config.update(shift=0.0, test_split="test")
+    config.model = ml_collections.ConfigDict({"num_couplings": 2, "hidden_units": (4,)})
+    monkeypatch.setattr(rnvp.optimizers.WarmUp, "__call__", lambda self, step: tf.where(step < 3, 0.01, rate))
+    result = train.train_and_evaluate(config, tmp_path)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"best.keras", *(f"step_000000000{step}.keras" for step in (1, 2, 3))}
+    assert "step 4 is not saved: its loss is not finite, or has exploded. Try a smaller" in caplog.text
+    assert np.isfinite(result["bits_per_dim"]) and result["step"] == (2 if validation else 3)
+    assert int(keras.saving.load_model(tmp_path / train.BEST).optimizer.iterations) == 2
+
+
+def test_a_run_without_a_good_step_says_so(tmp_path, eagerly):
+    with pytest.raises(ValueError, match="the run leaves no checkpoint: its loss is not finite.*Try a smaller"):
+        train.train_and_evaluate(tiny(learning_rate=1e30, epochs=1), tmp_path)
+    assert not any((tmp_path / "checkpoints").iterdir())
 
 
 def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch, eagerly):

@@ -12,7 +12,7 @@ from absl import logging
 from tfp_realnvp.common import file_errors
 
 from ..figures import panels, pictures
-from .checkpoints import step_of
+from .checkpoints import ADVICE, step_of
 from .workdir import write_text
 
 
@@ -58,8 +58,7 @@ class SkippedSteps(keras.callbacks.Callback):
         if int(progress.skipped_in_a_row.numpy()) >= self._limit:
             raise ValueError(
                 f"the loss or its gradient is not finite at {self._limit} steps in a row, the last of them step "
-                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. Try a smaller "
-                "learning_rate, more warmup_steps, or a smaller clip_norm"
+                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. {ADVICE}"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:

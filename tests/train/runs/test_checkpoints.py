@@ -168,6 +168,38 @@ def test_no_step_that_was_skipped_is_saved_but_the_last(model, folder, eagerly):
     assert fit(model, folder, batches, steps_per_epoch=2, epochs=2, steps=1) == [1, 3, 4]
 
 
+def test_a_model_that_has_exploded_is_not_saved(folder, capsys, caplog, eagerly):
+    flow = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(3,), seed=0)
+    flow.compile(optimizer=keras.optimizers.SGD(1e-3))
+    probe = checkpoints.Probe(flow, X)
+    assert probe.is_good(flow)
+    weights = flow.get_weights()
+    for value in (np.nan, 1e30, 10.0):  # two losses that are not finite, and one that is
+        flow.set_weights([np.full_like(weight, value) for weight in weights])
+        assert not probe.is_good(flow)
+    terminated = threading.Event()
+    terminated.set()
+    saving = checkpoints.Saving(checkpoints.Checkpoints(folder, 9), 4, 1, 0.0, terminated, probe.is_good)
+    with pytest.raises(SystemExit):
+        flow.fit(X, batch_size=2, verbose=0, callbacks=[saving])
+    assert not folder.exists() and "step 1 is not saved" in caplog.text
+    assert "terminated; saved is step 0" in capsys.readouterr().out
+
+
+def test_an_epoch_without_a_finite_loss_is_not_saved(model, folder, eagerly):
+    saving = checkpoints.Saving(checkpoints.Checkpoints(folder, 9), 4, 0, 0.0, threading.Event())
+    saving.set_model(model)
+    saving.set_params({"epochs": 9})
+    model.progress.skipped_in_a_row.assign(0)
+    model.optimizer.iterations.assign(4)
+    saving.on_train_begin()
+    for logs in ({"loss": np.nan}, {"loss": 1.0, "val_loss": np.inf}):
+        saving.on_epoch_end(0, logs)
+    assert not folder.exists()
+    saving.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    assert steps_in(folder) == [4]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("step", [6, 8])  # in an epoch and at its end
 def test_signals_end_the_run_when_the_next_step_is_saved(number, code, step, model, folder, capsys, eagerly):
