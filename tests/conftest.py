@@ -5,6 +5,7 @@ import functools
 import gc
 import importlib
 import os
+import resource
 import sys
 import typing
 
@@ -97,6 +98,22 @@ def in_graphs():
     """Runs as users do, in a file that runs eagerly otherwise."""
     with _functions_run_eagerly(False):
         yield
+
+
+@pytest.fixture
+def small_disk():
+    """A context in which no file grows beyond this number of bytes."""
+
+    @contextlib.contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture

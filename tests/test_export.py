@@ -1,6 +1,7 @@
 """`model.export`: the SavedModel's answers in a process that has TensorFlow alone."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests.laws import randomize_weights
+from tfp_realnvp import export
 
 pytestmark = pytest.mark.long
 
@@ -161,6 +163,44 @@ def test_a_folder_that_holds_something_is_left_alone(served, tmp_path):
             model.export(path)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["1"]  # no draft is left
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A flow with one signature, which is soon exported."""
+    signature = {"sum": (lambda x: {"sum": tf.reduce_sum(x, -1)}, [tf.TensorSpec([None, 2], name="x")])}
+    monkeypatch.setattr(export, "endpoints", lambda model: signature)
+    return rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=[16], seed=0)
+
+
+@pytest.mark.parametrize("limit", [0, 2000])  # bytes of a file: of the variables, and of the graph
+def test_what_does_not_fit_on_the_disk_is_named_and_leaves_nothing(limit, small, tmp_path, small_disk):
+    with pytest.raises(OSError, match=re.escape(str(tmp_path)) + ".*File too large"), small_disk(limit):
+        small.export(tmp_path / "1")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_link_stands_for_its_folder(small, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "draft.empty").symlink_to(tmp_path / "models")  # what a draft would be written into
+    for name, target in (("first", "empty"), ("second", "new")):
+        (tmp_path / "models" / name).symlink_to(tmp_path / target)
+        small.export(tmp_path / "models" / name)
+        assert (tmp_path / target / "saved_model.pb").is_file() and (tmp_path / "models" / name).is_symlink()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ValueError, match="filepath must be a folder that is new or empty; got .*loop"):
+        small.export(tmp_path / "loop")
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
+    for path in (".", tmp_path / "current"):
+        with pytest.raises(ValueError, match="filepath must not be the current folder, which would be replaced; got"):
+            small.export(path)
+    with pytest.raises(OSError, match="saved_model.pb is not a directory"):
+        small.export(tmp_path / "new" / "saved_model.pb" / "1")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"empty", "models", "new", "loop", "current"}
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"first", "second"}
 
 
 def test_a_distribution_without_latents_is_refused(tmp_path):

@@ -286,6 +286,7 @@ COMMANDS = {
     "--config.conditional=maybe": "--config.conditional=maybe: ('Non-boolean argument to boolean flag', 'maybe')",
     "--config.batch_size=0": "error: batch_size must be at least 1; got 0",
     "--config.epochs=0": "error: epochs must be at least 1; got 0",
+    "--config.max_pixels=0": "error: max_pixels must be at least 1; got 0",
     "--config.samples_every=0": "error: samples_every must be at least 1; got 0",
     "--config.evaluation.num_draws=0": "error: evaluation.num_draws must be at least 1; got 0",
     "--config.evaluation.batch_size=0": "error: evaluation.batch_size must be at least 1; got 0",

@@ -260,6 +260,23 @@ def test_weights_are_never_unpickled(flow, tmp_path):
     assert written.exists()  # so the file had code to run
 
 
+def test_a_file_that_does_not_fit_on_the_disk_is_named_and_leaves_the_old_one(flow, tmp_path, small_disk):
+    path = tmp_path / "flow.keras"
+    path.write_bytes(b"old")
+    for size in (0, 100, 5000):
+        with pytest.raises(OSError, match=f"File too large: '{path}'"), small_disk(size):
+            flow[0].save(path)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("flow.keras", b"old")]
+
+
+def test_a_link_in_the_place_of_the_draft_is_not_followed(flow, tmp_path):
+    (tmp_path / "target").write_text("of another")
+    (tmp_path / "draft.flow.keras").symlink_to(tmp_path / "target")
+    flow[0].save(tmp_path / "flow.keras")
+    assert {path.name for path in tmp_path.iterdir()} == {"flow.keras", "target"}
+    assert (tmp_path / "target").read_text() == "of another"
+
+
 @pytest.mark.parametrize("name", ["glow", "real_nvp"])
 @pytest.mark.parametrize("load", [rnvp.load_model, keras.saving.load_model], ids=["ours", "keras"])
 def test_files_of_format_2_load_and_predict_as_they_did(name, load):

@@ -1,6 +1,7 @@
 """The ground floor: registration with Keras, seeds, argument checks and conversions that every module shares."""
 
 import contextlib
+import errno
 import random
 import re
 from collections.abc import Iterator
@@ -126,6 +127,38 @@ def value_errors() -> Iterator[None]:
         if marked is None:
             raise
         raise ValueError(marked.group(1)) from None
+
+
+@contextlib.contextmanager
+def file_errors(path: Any) -> Iterator[None]:
+    """A scope that writes into `path`: errors of Python that name no file, and TensorFlow's, are OSErrors that name it.
+
+    Args:
+      path: the file, or the folder.
+
+    Raises:
+      OSError: where a file cannot be written, such as on a full disk.
+
+    Example: `with file_errors(path), path.open("a") as file: file.write(line)`
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+    except tf.errors.OpError as error:
+        if str(path) not in reason_of(error):
+            raise
+        raise OSError(errno.EIO, reason_of(error), str(path)) from error
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    """The first line of an error of TensorFlow, without the names of its operations.
+
+    Example: "/full/flow/saved_model.pb; No space left on device"
+    """
+    return re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message.splitlines()[0])
 
 
 _MARK = "~"  # TensorFlow surrounds the message of an assertion with text of its own.

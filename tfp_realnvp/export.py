@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfp_realnvp import sampling
-from tfp_realnvp.common import assert_finite, assert_that
+from tfp_realnvp.common import assert_finite, assert_that, file_errors
 
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
@@ -25,21 +25,36 @@ def write(model: "FlowModel", filepath: Any) -> None:
       filepath: the folder, new or empty.
 
     Raises:
-      ValueError: for a folder that holds something, or a flow that is not a `tfd.TransformedDistribution`.
+      ValueError: for a folder that holds something, the current folder, or a flow that is not a
+        `tfd.TransformedDistribution`.
+      OSError: where a file cannot be written, such as on a full disk; no draft is left.
 
     Example: `write(model, "flow/1")`
     """
-    path = pathlib.Path(filepath)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"filepath must be a folder that is new or empty; got {str(path)!r}, which holds something")
+    path = pathlib.Path(os.path.realpath(filepath))  # the folder that a link stands for
+    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"filepath must be a folder that is new or empty; got {str(filepath)!r}, which is neither")
+    if path.is_dir() and path.samefile(os.curdir):
+        raise ValueError(f"filepath must not be the current folder, which would be replaced; got {str(filepath)!r}")
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, (function, specs) in endpoints(model).items():
         archive.add_endpoint(name, function, specs)
     draft = path.with_name(f"draft.{path.name}")  # TF Serving would take a number for a version.
-    shutil.rmtree(draft, ignore_errors=True)
-    archive.write_out(draft, verbose=False)
-    os.replace(draft, path)
+    with file_errors(path.parent):
+        _remove(draft)  # of a process that was killed while it exported
+        try:
+            archive.write_out(draft, verbose=False)
+            os.replace(draft, path)
+        finally:
+            _remove(draft)
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """Removes a folder with all that it holds, or a link with nothing of what it stands for."""
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:

@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
-from tfp_realnvp.common import draw_seed, register
+from tfp_realnvp.common import draw_seed, file_errors, register
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
@@ -363,11 +363,13 @@ class FlowModel(FlowTrainer):
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             return super().save(filepath, overwrite=overwrite, **kwargs)
         draft = path.with_name(f"draft.{path.name}")
-        try:
-            super().save(draft, **kwargs)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with file_errors(path):
+            draft.unlink(missing_ok=True)  # It may be a link to another file.
+            try:
+                super().save(draft, **kwargs)
+                os.replace(draft, path)
+            finally:
+                draft.unlink(missing_ok=True)
 
     def export(self, filepath: Any) -> None:
         """Writes the flow as a SavedModel into a new or empty folder, for processes with TensorFlow alone (TF Serving).
@@ -385,7 +387,9 @@ class FlowModel(FlowTrainer):
         | `sample`   | `num_samples`, `temperature`, `seed`   | `images`, of `sample`                                |
 
         Raises:
-          ValueError: for a folder that holds something, or a flow that is not a `tfd.TransformedDistribution`.
+          ValueError: for a folder that holds something, the current folder, or a flow that is not a
+            `tfd.TransformedDistribution`.
+          OSError: where a file cannot be written, such as on a full disk.
 
         Example: `model.export("flow/1"); tf.saved_model.load("flow/1").signatures["log_prob"](images=images)["nats"]`
         """

@@ -26,6 +26,7 @@ RANGES = (  # (requirement, predicate, fields)
             "batch_size",
             "epochs",
             "samples_every",
+            "max_pixels",
             "steps_per_execution",
             "max_skipped",
             "evaluation.batch_size",

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import checks, data, models
 from .figures import paper, pictures
+from .runs.workdir import replacing
 
 
 def draw_samples(
@@ -32,8 +33,9 @@ def draw_samples(
     for path in pictures.write_samples(model, folder, "samples", min(num_samples or 64, 64), temperature, seed):
         print(f"wrote {path}")
     if num_samples:
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "samples.npy", model.sample(num_samples, temperature, seed))
+        samples = model.sample(num_samples, temperature, seed)
+        with replacing(folder / "samples.npy") as file:
+            np.save(file, samples)
         print(f"wrote {folder / 'samples.npy'}")
 
 

@@ -16,7 +16,7 @@ import tfp_realnvp as rnvp
 
 from . import checks, data, models
 from .runs.checkpoints import step_of
-from .runs.workdir import write_json
+from .runs.workdir import read_json, write_json
 
 EVALUATED = (  # the fields that describe the evaluation, not the training of the model
     "dataset",
@@ -99,6 +99,7 @@ def write_result(
       - accuracy of the classification, for models that are conditioned on labels
       - split, num_examples, step, num_draws, seed of the noise, model (the file), config, versions.
     """
+    described = evaluated_config(config, workdir)  # An error of its file comes before the work.
     batches = data.evaluation_batches(examples, config.evaluation.batch_size)
     num_draws = config.evaluation.num_draws
 
@@ -128,10 +129,9 @@ def write_result(
         num_draws=num_draws,
         seed=model.seed,
         model=config.init_from_official or model_file,
-        config=evaluated_config(config, workdir),
+        config=described,
         versions=installed_versions(),
     )
-    workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "result.json", result)
     return result
 
@@ -141,7 +141,7 @@ def evaluated_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     here, path = json.loads(config.to_json_best_effort()), workdir / "config.json"
     if config.init_from_official or not path.exists():
         return here
-    return {**json.loads(path.read_text()), **{name: here[name] for name in EVALUATED}}
+    return {**read_json(path), **{name: here[name] for name in EVALUATED}}
 
 
 def installed_versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ and model.keras.
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -123,7 +124,22 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
+    try:
+        run_mode()
+    except (ValueError, OSError) as error:  # an OSError is a full disk, for example
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:  # anywhere but in training, which saves its next step first
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def run_mode() -> None:
+    """Does what the flags ask for."""
     # TensorFlow takes seconds to import, so the flags are checked before.
+    import tensorflow as tf
+
+    from tfp_realnvp.common import reason_of
+
     from . import draw, evaluate, score, train
     from .runs import strategies
 
@@ -143,8 +159,11 @@ def main(argv: list[str]) -> None:
     }
     try:
         modes[_MODE.value]()
-    except (ValueError, OSError) as error:  # an OSError is a full disk, for example
-        raise SystemExit(f"error: {error}") from error
+    except tf.errors.OpError as error:
+        reason = reason_of(error)
+        if str(workdir) not in reason:
+            raise
+        raise OSError(reason) from error  # of TensorBoard's events, on a full disk
 
 
 def parse_flags(argv: list[str]) -> list[str]:

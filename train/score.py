@@ -15,6 +15,7 @@ import tfp_realnvp as rnvp
 
 from . import checks, models
 from .data import folder
+from .runs.workdir import replacing
 
 
 def score_folder(
@@ -35,7 +36,8 @@ def score_folder(
     Args:
       config, workdir, model_file: as for `evaluate.evaluate_model`; `config.evaluation.num_draws` > 1 gives the
         importance-weighted bound.
-      data_dir: the folder. All pictures anywhere below it are scored, in the order of their paths.
+      data_dir: the folder. All pictures anywhere below it are scored, in the order of their paths, as far as they are
+        files of at most `config.max_pixels` pixels.
 
     Returns:
       The path of scores.jsonl. The file is replaced as a whole.
@@ -54,17 +56,13 @@ def score_folder(
     path = workdir / "scores.jsonl"
     scored: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    draft = path.with_name(path.name + ".tmp")
-    workdir.mkdir(parents=True, exist_ok=True)
-    with draft.open("w") as file:
-        for line in score_pictures(model, paths, root, config.evaluation.batch_size, config.evaluation.num_draws):
-            file.write(json.dumps(line) + "\n")
+    with replacing(path) as file:
+        for line in score_pictures(model, paths, root, config):
+            file.write(json.dumps(line).encode() + b"\n")
             (refused if "error" in line else scored).append(line)
-    if not scored:
-        draft.unlink()
-        first = refused[0]
-        raise ValueError(f"data_dir must hold pictures that fit the model; of {first['file']} {first['error']}")
-    os.replace(draft, path)
+        if not scored:
+            first = refused[0]
+            raise ValueError(f"data_dir must hold pictures that fit the model; of {first['file']} {first['error']}")
     mean = sum(line["bits_per_dim"] for line in scored) / len(scored)
     print(f"{len(scored)} pictures with {mean:.4f} bits/dim on average in {path}")
     if refused:
@@ -73,16 +71,17 @@ def score_folder(
 
 
 def score_pictures(
-    model: rnvp.FlowModel, paths: np.ndarray, root: pathlib.Path, batch_size: int, num_draws: int
+    model: rnvp.FlowModel, paths: np.ndarray, root: pathlib.Path, config: ml_collections.ConfigDict
 ) -> Iterator[dict[str, Any]]:
     """Yields the lines of `score_folder`, each with a path from `root` and its nats and bits_per_dim, or its error."""
+    batch_size, num_draws = config.evaluation.batch_size, config.evaluation.num_draws
     for start in range(0, len(paths), batch_size):
         lines: list[dict[str, Any]] = []
         images = []
         for path in paths[start : start + batch_size]:
             lines.append({"file": pathlib.Path(path).relative_to(root).as_posix()})
             try:
-                images.append(folder.read_picture(path, model.event_shape, models.num_levels(model)))
+                images.append(folder.read_picture(path, model.event_shape, models.num_levels(model), config.max_pixels))
             except ValueError as error:
                 lines[-1]["error"] = str(error)
         nats: Any = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []

@@ -18,7 +18,7 @@ from . import checks, data, evaluate, models
 from .figures import pictures
 from .optimizers import make_optimizer
 from .runs import callbacks, checkpoints, strategies
-from .runs.workdir import only_run_in, write_json
+from .runs.workdir import check_workdir, only_run_in, write_json
 
 BEST = "checkpoints/best.keras"
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or one line per epoch
@@ -52,10 +52,11 @@ def train_and_evaluate(
       ValueError: for unknown fields or values of the config, missing data, or a batch without equal parts for the
         replicas. Also for a workdir that holds the run of another config (nothing is written into it), that another run
         is using, or without any checkpoint that can be loaded. Also after `config.max_skipped` steps in a row whose
-        loss or gradient is not finite (the last good checkpoint is kept).
+        loss or gradient is not finite, or if no step has left a model with a finite loss (the last good checkpoint is
+        kept).
       ConnectionError: if another worker has died.
       OSError: if a file cannot be written, such as on a full disk; the checkpoints are kept.
-      SystemExit: with the code 0, after SIGTERM, once the next step is saved.
+      SystemExit: with the code 0 after SIGTERM, or 130 after SIGINT (Ctrl-C), once the next step is saved.
     """
     strategy = strategy or strategies.none()
     config, splits, steps_per_epoch = checks.check_run(config, workdir, strategy, data_dir)
@@ -70,6 +71,7 @@ def train_and_evaluate(
             # A new model can raise an error, so it is made before anything is written.
             new = None if saved.paths() else new_model(config, splits.training, batches_from(), steps_per_epoch)
         with strategies.own_folder(strategy, workdir) as folder, only_run_in(folder):
+            check_workdir(config, folder)  # Another run may have been here since the first check.
             write_json(folder / "config.json", json.loads(config.to_json_best_effort()))
             with strategy.scope():
                 model = new if new and not saved.paths() else saved.load()
@@ -79,17 +81,19 @@ def train_and_evaluate(
                 print(f"going on from step {step}")
             if step < config.epochs * steps_per_epoch:
                 own = checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+                probe = checkpoints.Probe(model, next(iter(data.evaluation_batches(splits.training, 16))))
                 saving = checkpoints.Saving(
                     own,
                     steps_per_epoch,
                     config.checkpoint.steps,
                     config.checkpoint.minutes,
                     strategies.AnyWorker(strategy, termination),
+                    probe.is_good,
                 )
                 batches = strategy.distribute_datasets_from_function(
                     lambda context: batches_from(step, input_context=context)
                 )
-                fit(model, config, folder, batches, splits.validation, steps_per_epoch, saving)
+                fit(model, config, folder, batches, splits.validation, steps_per_epoch, saving, probe)
             return evaluate_best(saved, splits, config, workdir) if strategies.is_chief(strategy) else None
 
 
@@ -114,6 +118,7 @@ def fit(
     validation: data.Examples | None,
     steps_per_epoch: int,
     saving: checkpoints.Saving,
+    probe: checkpoints.Probe,
 ) -> None:
     """Trains the model from its present step to the config's last step, and leaves a checkpoint of it.
 
@@ -123,20 +128,15 @@ def fit(
       batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
       validation: `Examples`, or None.
       steps_per_epoch: number of steps of an epoch.
-      saving: `checkpoints.Saving`.
+      saving, probe: `checkpoints.Saving` and `checkpoints.Probe`.
     """
     epoch = checkpoints.step_of(model) // steps_per_epoch
     monitor = "val_bits_per_dim" if validation else "bits_per_dim"
     # The model has the averaged weights in validation, and from `swap` to `swap_back` after each epoch.
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     swap_back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
-    best = keras.callbacks.ModelCheckpoint(
-        workdir / BEST,
-        monitor,
-        mode="min",
-        save_best_only=True,
-        initial_value_threshold=best_so_far(workdir, monitor, epoch),
-    )
+    best_so_far = checkpoints.best_so_far(workdir / BEST) if epoch else math.inf
+    best = checkpoints.Best(workdir / BEST, monitor, best_so_far, probe.is_good)
     (workdir / BEST).parent.mkdir(exist_ok=True)
     model.fit(
         batches,
@@ -162,14 +162,6 @@ def fit(
     )
 
 
-def best_so_far(workdir: pathlib.Path, monitor: str, epoch: int) -> float:
-    """The best value of the first `epoch` epochs in metrics.jsonl, infinity for a new run."""
-    path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines()[:epoch] if path.exists() else []
-    values = (json.loads(line)[monitor] for line in lines)
-    return min((value for value in values if math.isfinite(value)), default=math.inf)
-
-
 def evaluate_best(
     saved: checkpoints.Checkpoints, splits: data.Splits, config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> dict[str, Any]:
@@ -183,6 +175,8 @@ def evaluate_best(
     Returns:
       The dictionary of `result.json`.
     """
+    if not saved.paths():
+        raise ValueError(f"the run leaves no checkpoint: its loss is not finite, or has exploded. {checkpoints.ADVICE}")
     best = workdir / BEST
     final = checkpoints.load_best(best) if splits.validation and best.exists() else saved.load()
     if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:

@@ -7,6 +7,7 @@ the moving averages once more; those of step 60, which its evaluation used, are 
 
 import pathlib
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -197,6 +198,29 @@ def test_other_files_are_no_checkpoints_of_a_real_nvp(tmp_path):
     assert "must be a checkpoint of the authors' script" in message and "holds dense/kernel" in message
     with pytest.raises(ValueError, match="prefix must be the path of a TensorFlow checkpoint.*no/such"):
         rnvp.RealNVP.from_official_checkpoint("no/such")
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "a byte", "a folder"])
+def test_a_damaged_checkpoint_is_named_and_changes_no_model(part, damage, model, tmp_path):
+    folder = shutil.copytree(FOLDER, tmp_path / "there")
+    path = folder / f"model.ckpt.{part}"
+    data = path.read_bytes()
+    path.unlink()
+    match damage:
+        case "empty":
+            path.write_bytes(b"")
+        case "cut":
+            path.write_bytes(data[:-1])
+        case "a byte":
+            path.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
+        case "a folder":
+            path.mkdir()
+    before = [weight.numpy() for weight in model.weights]
+    with pytest.raises(ValueError, match=re.escape(str(path if part != "index" else path.with_suffix("")))):
+        official_checkpoint.load_weights(model, folder / "model.ckpt")
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
 
 
 def test_the_model_is_saved_as_any_other(model, tmp_path):

@@ -28,7 +28,7 @@ def start(workdir):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that is terminated, repeated, killed and repeated, and a second run in its workdir meanwhile."""
+    """A run that is terminated, interrupted, killed and repeated, and a second run in its workdir meanwhile."""
     folder = tmp_path_factory.mktemp("runs")
     undisturbed, disturbed, done = folder / "undisturbed", folder / "disturbed", {}
     process = start(disturbed)
@@ -39,8 +39,13 @@ def runs(tmp_path_factory):
     process.send_signal(signal.SIGCONT)
     done["terminated"] = kills.finish(process)
     done["saved"] = kills.newest(disturbed)
-    process, other = start(disturbed), start(undisturbed)
+    process = start(disturbed)
     kills.wait_for_a_checkpoint(disturbed, process, done["saved"])
+    process.send_signal(signal.SIGINT)
+    done["interrupted"] = kills.finish(process)
+    done["saved again"] = kills.newest(disturbed)
+    process, other = start(disturbed), start(undisturbed)
+    kills.wait_for_a_checkpoint(disturbed, process, done["saved again"])
     process.send_signal(signal.SIGKILL)
     done["killed"] = kills.finish(process)
     done["undisturbed"] = kills.finish(other)
@@ -55,11 +60,14 @@ def test_a_second_run_in_the_workdir_is_refused(runs):
     assert f"error: workdir {disturbed} is in use by another run (process " in out
 
 
-def test_sigterm_ends_a_run_well(runs):
+@pytest.mark.parametrize(
+    ("end", "saved", "expected"), [("terminated", "saved", 0), ("interrupted", "saved again", 130)]
+)
+def test_sigterm_and_sigint_end_a_run_well(end, saved, expected, runs):
     _, _, done = runs
-    code, out = done["terminated"]
-    assert code == 0, out
-    step = int(done["saved"].removeprefix("step_").removesuffix(".keras"))
+    code, out = done[end]
+    assert code == expected and "Traceback" not in out, out
+    step = int(done[saved].removeprefix("step_").removesuffix(".keras"))
     assert f"terminated; saved is step {step}: the same command goes on from there" in out
 
 

@@ -3,12 +3,16 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import tfp_realnvp as rnvp
+from train import evaluate, train
 
 pytestmark = pytest.mark.long
 
@@ -46,9 +50,9 @@ def runs(tmp_path_factory):
     """A run that is trained, then evaluated, and a run that fails late. At most two processes run at a time."""
     folder = tmp_path_factory.mktemp("runs")
     workdir = f"--workdir={folder / 'digits'}"
-    done, train = {}, start(*TINY, workdir)
+    done, training = {}, start(*TINY, workdir)
     done["untrained"] = run("--mode=evaluate", f"--workdir={folder / 'empty'}")
-    done["train"] = finish(train)
+    done["train"] = finish(training)
     done["evaluate"] = run(
         "--mode=evaluate", "--config.test_split=test[:7]", "--config.evaluation.num_draws=3", workdir
     )
@@ -120,6 +124,59 @@ def test_figures_are_written_and_named(runs, command_line, capsys, eagerly):
     names = {path.name for path in (folder / "digits/figures").iterdir()}
     assert {"samples.png", "manifold.png", "hierarchy.png", "samples_10x.png", "nearest.png"} <= names
     assert all(name in out for name in names)
+
+
+def test_an_interrupted_mode_ends_in_one_line(command_line, capsys, monkeypatch, tmp_path):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "evaluate_model", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        command_line("--mode=evaluate", f"--workdir={tmp_path}")
+    assert stopped.value.code == 130 and capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["--mode=evaluate", "--config.test_split=test[:7]"], "result.json"),
+        (["--mode=sample", "--num_samples=64"], "samples/samples.png"),
+        (["--mode=figures"], "figures/samples.png"),
+        (["--mode=recalibrate", "--config.train_split=train[:9]"], "model_recalibrated.keras"),
+        (["--mode=score", "--data_dir={data}"], "scores.jsonl"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_a_file_that_does_not_fit_on_the_disk_is_named(
+    arguments, file, runs, command_line, small_disk, tmp_path, eagerly
+):
+    workdir, data = tmp_path / "run", tmp_path / "pictures"
+    data.mkdir()
+    workdir.mkdir()
+    shutil.copy(runs[0] / "digits/model.keras", workdir)
+    for number in range(9):
+        Image.new("L", (8, 8), number).save(data / f"{number}.png")
+    with pytest.raises(SystemExit) as stopped, small_disk(200):
+        command_line(*(argument.format(data=data) for argument in arguments), f"--workdir={workdir}")
+    assert str(stopped.value).startswith("error: ") and "File too large" in str(stopped.value)
+    assert f"{workdir}/{file}" in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+def test_events_that_do_not_fit_on_the_disk_are_named(command_line, small_disk, tmp_path, monkeypatch, eagerly):
+    monkeypatch.setattr(train, "write_json", lambda path, value: None)  # of the config: it would be the first
+    with pytest.raises(SystemExit, match=f"error: {tmp_path}/tensorboard.*events.*; File too large$"), small_disk(10):
+        command_line(*TINY, f"--workdir={tmp_path}")
+
+
+def test_a_damaged_config_is_named_before_the_work(runs, command_line, monkeypatch, tmp_path):
+    shutil.copy(runs[0] / "digits/model.keras", tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    monkeypatch.setattr(rnvp.evaluation, "log_likelihood", None)
+    for mode in ("train", "evaluate"):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints/step_1.keras").touch()
+        with pytest.raises(SystemExit, match=f"error: {tmp_path}/config.json is damaged"):
+            command_line(f"--mode={mode}", f"--workdir={tmp_path}")
 
 
 def test_evaluating_without_a_model_names_what_is_missing(runs):

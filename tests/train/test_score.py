@@ -1,6 +1,7 @@
 """The log-likelihoods of a folder's pictures."""
 
 import json
+import os
 import shutil
 
 import keras
@@ -12,10 +13,20 @@ import tfp_realnvp as rnvp
 from tests.train.tiny_runs import OFFICIAL, tiny
 from train import data, score
 
+BAD = {
+    "bright.png": "the picture must have levels from 0 to 16; got 2",
+    "pipe.png": "the picture must be a regular file",
+    "small.png": "the picture must have shape (8, 8, 1); got (4, 8, 1)",
+    "text.png": "the picture cannot be read: Unknown image file format",
+    "torn.png": "the picture cannot be read: ",
+    "vast.png": "the picture must have at most 67108864 pixels (config.max_pixels); got 9000 × 9000",
+    "zeros.png": "the picture must be a regular file",
+}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three digits in levels from 0 to 16, one of them below a folder; a text file; and four bad pictures."""
+    """Three digits in levels from 0 to 16, one of them below a folder; a text file; and seven bad pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     digits = np.stack(list(data.load(tiny(), "test[:3]").dataset.as_numpy_iterator()))
     (folder / "b").mkdir()
@@ -26,6 +37,9 @@ def folder(tmp_path_factory):
     (folder / "text.png").write_text("no picture")
     (folder / "torn.png").write_bytes((folder / "a.png").read_bytes()[:-30])
     (folder / "notes.txt").write_text("no picture either")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zeros.png").symlink_to("/dev/zero")
+    Image.new("L", (9000, 9000)).save(folder / "vast.png")
     return folder, digits
 
 
@@ -39,7 +53,7 @@ def test_every_picture_of_a_folder_has_a_line(run, folder, tmp_path, capsys, cap
         score.score_folder(tiny(evaluation=dict(batch_size=4)), tmp_path, str(folder[0])) == tmp_path / "scores.jsonl"
     )
     lines = {line.pop("file"): line for line in scores(tmp_path)}
-    assert [*lines] == ["a.png", "b/c.png", "bright.png", "d.PNG", "small.png", "text.png", "torn.png"]
+    assert [*lines] == sorted(["a.png", "b/c.png", "d.PNG", *BAD])
     nats = keras.saving.load_model(tmp_path / "model.keras").predict(folder[1], verbose=0)
     for name, expected in zip(("a.png", "b/c.png", "d.PNG"), nats, strict=True):
         bits_per_dim = -expected / (64 * np.log(2))
@@ -47,14 +61,9 @@ def test_every_picture_of_a_folder_has_a_line(run, folder, tmp_path, capsys, cap
             "nats": pytest.approx(expected, rel=1e-5),
             "bits_per_dim": pytest.approx(bits_per_dim, rel=1e-5),
         }
-    for name, message in {
-        "bright.png": "the picture must have levels from 0 to 16; got 2",
-        "small.png": "the picture must have shape (8, 8, 1); got (4, 8, 1)",
-        "text.png": "the picture cannot be read: Unknown image file format",
-        "torn.png": "the picture cannot be read: ",
-    }.items():
+    for name, message in BAD.items():
         assert [*lines[name]] == ["error"] and lines[name]["error"].startswith(message)
-    assert "3 pictures with" in capsys.readouterr().out and "4 pictures could not be scored" in caplog.text
+    assert "3 pictures with" in capsys.readouterr().out and "7 pictures could not be scored" in caplog.text
 
 
 def test_scores_may_be_over_several_draws_of_the_noise(run, folder, tmp_path, eagerly):

@@ -1,5 +1,6 @@
 """Runs end to end with small flows: their files, their resuming, and their errors."""
 
+import contextlib
 import json
 import shutil
 
@@ -26,6 +27,7 @@ from tests.train.tiny_runs import (
     tiny,
 )
 from train import data, draw, evaluate, train
+from train.runs import checkpoints
 
 pytestmark = pytest.mark.long
 
@@ -139,6 +141,20 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_metrics_and_weights(r
     assert_resumes(run, tiny(), tmp_path)
 
 
+def test_a_run_with_a_cut_file_of_metrics_goes_on_to_the_same_end(run, tmp_path, caplog, eagerly):
+    crashed = shutil.copytree(run.crashed, tmp_path / "again")
+    path = crashed / "metrics.jsonl"
+    first, _ = path.read_text().splitlines()
+    path.write_text(first[:-5])
+    best = checkpoints.best_so_far(crashed / train.BEST)  # of the first epoch, where the run crashed
+    assert best == json.loads(first)["val_bits_per_dim"]
+    again = train.train_and_evaluate(tiny(), crashed)
+    np.testing.assert_allclose(again["bits_per_dim"], run.result["bits_per_dim"], rtol=1e-3)
+    assert facts(again) == facts(run.result)
+    assert [line["epoch"] for line in metrics(crashed)] == [2]
+    assert f"a line of {path} is cut or damaged, and left out" in caplog.text
+
+
 def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_others(tmp_path, eagerly):
     config = tiny(dataset="breast_cancer", architecture="VectorRealNVP", adapt=True, ema_momentum=0.7)
     config.update(shift=0.0, learning_rate=0.1)
@@ -171,7 +187,29 @@ def test_steps_that_are_not_finite_end_the_run_with_the_last_good_checkpoint(tmp
     )
     with pytest.raises(ValueError, match=message):
         train.train_and_evaluate(tiny(learning_rate=1e30, steps_per_epoch=5, max_skipped=3), tmp_path)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_0000000001.keras"]
+    assert not any((tmp_path / "checkpoints").iterdir())  # The first step was not skipped, and left weights of 1e30.
+
+
+@pytest.mark.parametrize(("validation", "rate"), [("validation", 1e30), ("", 1e4)])
+def test_a_run_that_explodes_at_its_end_leaves_the_good_checkpoints(
+    validation, rate, tmp_path, monkeypatch, caplog, eagerly
+):
+    config = tiny(dataset="breast_cancer", architecture="VectorRealNVP", adapt=True, validation_split=validation)
+    config.update(shift=0.0, test_split="test")
+    config.model = ml_collections.ConfigDict({"num_couplings": 2, "hidden_units": (4,)})
+    monkeypatch.setattr(rnvp.optimizers.WarmUp, "__call__", lambda self, step: tf.where(step < 3, 0.01, rate))
+    result = train.train_and_evaluate(config, tmp_path)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"best.keras", *(f"step_000000000{step}.keras" for step in (1, 2, 3))}
+    assert "step 4 is not saved: its loss is not finite, or has exploded. Try a smaller" in caplog.text
+    assert np.isfinite(result["bits_per_dim"]) and result["step"] == (2 if validation else 3)
+    assert int(keras.saving.load_model(tmp_path / train.BEST).optimizer.iterations) == 2
+
+
+def test_a_run_without_a_good_step_says_so(tmp_path, eagerly):
+    with pytest.raises(ValueError, match="the run leaves no checkpoint: its loss is not finite.*Try a smaller"):
+        train.train_and_evaluate(tiny(learning_rate=1e30, epochs=1), tmp_path)
+    assert not any((tmp_path / "checkpoints").iterdir())
 
 
 def test_a_finished_run_given_again_is_only_evaluated(run, tmp_path, monkeypatch, eagerly):
@@ -199,17 +237,26 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
     assert contents(workdir) == before
 
 
+def test_the_config_is_checked_again_in_the_locked_workdir(tmp_path, monkeypatch, eagerly):
+    lock = train.only_run_in
+
+    @contextlib.contextmanager
+    def after_another_run(folder):
+        with lock(folder):
+            (folder / "config.json").write_text(tiny(batch_size=16).to_json_best_effort())
+            yield
+
+    monkeypatch.setattr(train, "only_run_in", after_another_run)
+    with pytest.raises(ValueError, match="another config .*batch_size = 16 there, 8 here"):
+        train.train_and_evaluate(tiny(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "config.json"}
+    assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 16
+
+
 def test_a_resumed_run_of_another_length_is_another_config(run):
     workdir = run.workdir  # The learning rate depends on the number of epochs.
     with pytest.raises(ValueError, match="epochs = 2 there, 3 here"):
         train.train_and_evaluate(tiny(epochs=3), workdir)
-
-
-def test_epochs_without_a_number_are_never_the_best_so_far(tmp_path):
-    assert train.best_so_far(tmp_path, "bits_per_dim", 3) == np.inf  # A new run has no best value.
-    lines = [json.dumps({"bits_per_dim": value}) for value in (np.nan, 4.0, 3.0)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    assert [train.best_so_far(tmp_path, "bits_per_dim", epoch) for epoch in (1, 2, 3)] == [np.inf, 4.0, 3.0]
 
 
 # Other flows: their initialization and their contexts.

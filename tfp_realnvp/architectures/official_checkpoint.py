@@ -1,6 +1,7 @@
 """Checkpoints of the authors' TensorFlow 1 script: the model's arguments from their variables, and their values."""
 
 import dataclasses
+import glob
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,8 @@ def load_weights(model: "RealNVP", prefix: Any) -> None:
       prefix: path of the checkpoint, without .index or .data-…
 
     Raises:
-      ValueError: for a missing checkpoint, or for variables that are missing, unknown or of another shape. The message
-        lists them, and the model does not change.
+      ValueError: for a missing or damaged checkpoint, or for variables that are missing, unknown or of another shape.
+        The message lists them, and the model does not change.
 
     Example: `load_weights(rnvp.RealNVP((32, 32, 3), filters=64, num_blocks=8), "logs/model.ckpt-100000")`
     """
@@ -102,7 +103,14 @@ def load_weights(model: "RealNVP", prefix: Any) -> None:
             f"prefix must be a checkpoint of the model; {prefix} does not fit: "
             + "; ".join(f"{len(names)} {problem}: {_listed(names)}" for problem, names in problems.items() if names)
         )
-    values = {name: reader.get_tensor(name) for name in weights}
+    try:
+        values = {name: reader.get_tensor(name) for name in weights}
+    except (tf.errors.OpError, IndexError) as error:  # The names and shapes are in another file than the values.
+        files = sorted(glob.glob(glob.escape(str(prefix)) + ".data-*"))
+        raise ValueError(
+            f"prefix must be a whole checkpoint; its data file {', '.join(files) or 'of values'} is missing, cut or "
+            f"damaged: {error}"
+        ) from error
     for name, weight in weights.items():
         weight.assign(values[name])
     for moments in moments_of(model):

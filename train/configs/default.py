@@ -14,6 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.test_split = "test"
     config.image_size = (32, 32)  # dataset=folder: height and width to resize to
     config.grayscale = False  # dataset=folder
+    config.max_pixels = 2**26  # dataset=folder and mode=score: of a picture, in all frames; larger ones are not decoded
 
     # Preprocessing of TFDS's images, in this order; 0 omits a step.
     config.central_crop = 0  # the square of this size in the middle

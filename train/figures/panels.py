@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..runs.workdir import replacing
+
 DPI = 100
 WIDTH, HEIGHT = 1300, 1100  # pixels for the images of an `ImageFigure`, without its text
 LINE = 26  # pixels from one line of text to the next
@@ -125,8 +127,8 @@ def render(figure: Figure) -> np.ndarray:
 
 def save_png(pixels: np.ndarray, path: pathlib.Path) -> None:
     """Writes a uint8 array [height, width, 3] as a PNG file, and makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    with replacing(path) as file:
+        Image.fromarray(pixels).save(file, "PNG")
 
 
 def _trim(pixels: np.ndarray, border: int = 12) -> np.ndarray:

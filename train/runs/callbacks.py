@@ -7,9 +7,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
+
+from tfp_realnvp.common import file_errors
 
 from ..figures import panels, pictures
-from .checkpoints import step_of
+from .checkpoints import ADVICE, step_of
 from .workdir import write_text
 
 
@@ -55,8 +58,7 @@ class SkippedSteps(keras.callbacks.Callback):
         if int(progress.skipped_in_a_row.numpy()) >= self._limit:
             raise ValueError(
                 f"the loss or its gradient is not finite at {self._limit} steps in a row, the last of them step "
-                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. Try a smaller "
-                "learning_rate, more warmup_steps, or a smaller clip_norm"
+                f"{step_of(self.model)}. They were skipped, and the last good checkpoint is kept. {ADVICE}"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -65,20 +67,29 @@ class SkippedSteps(keras.callbacks.Callback):
 
 
 class MetricsFile(keras.callbacks.Callback):
-    """Writes one line of JSON per epoch, and first drops the lines of epochs that a resumed run repeats."""
+    """Writes one line of JSON per epoch, and first drops the lines of epochs that a resumed run repeats.
+
+    A line that a crash of the machine has cut or damaged is dropped as well, with a warning.
+    """
 
     def __init__(self, path: pathlib.Path, first_epoch: int) -> None:
         super().__init__()
         self._path = path
-        lines = path.read_text().splitlines(keepends=True)[:first_epoch] if path.exists() else []
-        write_text(path, "".join(lines))
+        kept = []
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+            try:
+                if json.loads(line)["epoch"] <= first_epoch:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                logging.warning(f"a line of {path} is cut or damaged, and left out: {line[:80]!r}")
+        write_text(path, "".join(kept))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Writes the epoch's line."""
         rate = float(self.model.optimizer.learning_rate)
         line = {"epoch": epoch + 1, "step": step_of(self.model), "learning_rate": rate}
         line.update({name: value if isinstance(value, int) else float(value) for name, value in logs.items()})
-        with self._path.open("a") as file:
+        with file_errors(self._path), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 

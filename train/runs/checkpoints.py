@@ -1,17 +1,23 @@
 """The checkpoints of a run, saved at intervals, after each epoch, and on termination."""
 
 import contextlib
+import math
 import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import keras
+import tensorflow as tf
 from absl import logging
 
 import tfp_realnvp as rnvp
+
+ADVICE = "Try a smaller learning_rate, more warmup_steps, or a smaller clip_norm"
+# The loss in units of the first one. Moving moments that lag behind may multiply it, too, but by less.
+EXPLODED = 1000.0
 
 
 class Event(Protocol):
@@ -80,6 +86,56 @@ class Checkpoints:
             old.unlink()
 
 
+class Probe:
+    """Tells whether a model has exploded, by its loss on a few events.
+
+    A step with a finite loss can leave weights with any loss, and the loss of the next step comes too late.
+
+    Args:
+      model: `FlowModel` as the run finds it. Its loss is the measure.
+      batch: a few events [N] + event_shape, or a tuple of them and their contexts.
+
+    Example: `Probe(model, images[:16]).is_good(model)`
+    """
+
+    def __init__(self, model: rnvp.FlowModel, batch: Any) -> None:
+        self._batch = tf.nest.flatten(batch)
+        first = self._loss(model)
+        self._limit = first + EXPLODED * max(abs(first), 1.0) if math.isfinite(first) else math.inf
+
+    def is_good(self, model: rnvp.FlowModel) -> bool:
+        """Whether the model's loss is finite and not far above the first one."""
+        loss = self._loss(model)
+        return math.isfinite(loss) and loss <= self._limit
+
+    def _loss(self, model: rnvp.FlowModel) -> float:
+        return -float(tf.reduce_mean(model.log_likelihood(*self._batch)))
+
+
+class Best(keras.callbacks.ModelCheckpoint):
+    """Saves the model of the best epoch so far, unless it has exploded.
+
+    Args:
+      path: of the file.
+      monitor: name of the logs' value to compare; the least is the best.
+      best: the best value so far.
+      is_good: `Probe.is_good`.
+
+    Example: `Best(path, "val_bits_per_dim", math.inf, probe.is_good)`
+    """
+
+    def __init__(
+        self, path: pathlib.Path, monitor: str, best: float, is_good: Callable[[rnvp.FlowModel], bool]
+    ) -> None:
+        super().__init__(path, monitor, mode="min", save_best_only=True, initial_value_threshold=best)
+        self._is_good = is_good
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves the epoch if it is the best."""
+        if self._is_good(self.model):
+            super().on_epoch_end(epoch, logs)
+
+
 class Saving(keras.callbacks.Callback):
     """Saves checkpoints, and resumes an epoch in its middle if the model was saved there.
 
@@ -94,6 +150,7 @@ class Saving(keras.callbacks.Callback):
       minutes: the most minutes between two checkpoints, rounded up to the next step; 0 for no limit.
       termination: `threading.Event`, read after every step. Once it is set, the next step or epoch is saved and ends
         the run.
+      is_good: whether a model may replace the last checkpoint, such as `Probe.is_good`.
 
     Raises:
       SystemExit: with the code 0, after the checkpoint on `termination`.
@@ -102,15 +159,23 @@ class Saving(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, steps_per_epoch: int, steps: int, minutes: float, termination: Event
+        self,
+        checkpoints: Checkpoints,
+        steps_per_epoch: int,
+        steps: int,
+        minutes: float,
+        termination: Event,
+        is_good: Callable[[rnvp.FlowModel], bool] = lambda model: True,
     ) -> None:
         super().__init__()
+        self._is_good = is_good
         self._checkpoints, self._steps_per_epoch, self._termination = checkpoints, steps_per_epoch, termination
         self._steps, self._seconds = steps or float("inf"), 60 * minutes or float("inf")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Keeps the sums of the epoch's means, since Keras resets them."""
         self._sums = [(variable, variable.numpy()) for metric in self.model.metrics for variable in metric.variables]
+        self._saved_step = step_of(self.model)
         self._restart_intervals()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -131,16 +196,22 @@ class Saving(keras.callbacks.Callback):
             self._save(is_terminated)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves the epoch."""
+        """Saves the epoch, if its losses are finite."""
         self.model.stop_training = False
-        self._save(self._termination.is_set(), is_last=epoch + 1 == self.params["epochs"])
+        losses = [float(value) for name, value in (logs or {}).items() if name in ("loss", "val_loss")]
+        self._save(self._termination.is_set(), losses, is_last=epoch + 1 == self.params["epochs"])
 
-    def _save(self, is_terminated: bool, is_last: bool = False) -> None:
+    def _save(self, is_terminated: bool, losses: Iterable[float] = (), is_last: bool = False) -> None:
         if is_last or not int(self.model.progress.skipped_in_a_row.numpy()):
-            self._checkpoints.save(self.model)
+            step = step_of(self.model)
+            if all(map(math.isfinite, losses)) and self._is_good(self.model):
+                self._checkpoints.save(self.model)
+                self._saved_step = step
+            else:
+                logging.warning(f"step {step} is not saved: its loss is not finite, or has exploded. {ADVICE}")
             self._restart_intervals()
         if is_terminated:
-            print(f"terminated; saved is step {self._last_step}: the same command goes on from there")
+            print(f"terminated; saved is step {self._saved_step}: the same command goes on from there")
             raise SystemExit(0)
 
     def _restart_intervals(self) -> None:
@@ -149,19 +220,30 @@ class Saving(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def termination() -> Iterator[threading.Event]:
-    """A `threading.Event` that SIGTERM sets, instead of ending the process, while the context lasts.
+    """A `threading.Event` that SIGTERM or SIGINT sets, instead of ending the process, while the context lasts.
 
-    A SystemExit that leaves the context ends the process: further SIGTERMs are then ignored.
+    A second SIGINT ends the process at once. A SystemExit that leaves the context ends the process, after a SIGINT with
+    the code 130: further SIGTERMs are then ignored.
     """
-    event = threading.Event()
-    then = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    terminated, interrupted = threading.Event(), threading.Event()
+
+    def interrupt(number: int, frame: Any) -> None:
+        terminated.set()
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait for TensorFlow.
+
+    then = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: terminated.set()),
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+    }
     try:
-        yield event
-    except SystemExit:
-        then = signal.SIG_IGN
-        raise
+        yield terminated
+    except SystemExit as end:
+        then = {signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.SIG_DFL}
+        raise SystemExit(128 + signal.SIGINT if interrupted.is_set() else end.code) from end
     finally:
-        signal.signal(signal.SIGTERM, then)
+        for number, handler in then.items():
+            signal.signal(number, handler)
 
 
 def step_of(model: rnvp.FlowModel) -> int:
@@ -179,5 +261,21 @@ def load_best(path: pathlib.Path) -> rnvp.FlowModel:
         return rnvp.load_model(path)
     except ValueError as error:
         raise ValueError(
-            f"{error}. Bring it back from a copy; or remove it, and the run ends with its last epoch, not its best"
+            f"{error}. Bring it back from a copy; or remove it, and the run ends with the best of its later epochs, or "
+            "with its last"
         ) from error
+
+
+def best_so_far(path: pathlib.Path) -> float:
+    """The bits/dim of the checkpoint of the best epoch, as it was validated (or trained, without a validation split).
+
+    Returns:
+      The number; infinity if there is no checkpoint, or one of an earlier version that does not hold the number.
+
+    Raises:
+      ValueError: if it cannot be loaded.
+    """
+    if not path.exists():
+        return math.inf
+    value = float(load_best(path).get_metrics_result()["bits_per_dim"])
+    return value if math.isfinite(value) else math.inf

@@ -7,9 +7,13 @@ import os
 import pathlib
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import ml_collections
+
+from tfp_realnvp.common import file_errors
+
+from ..configs import default
 
 
 @contextlib.contextmanager
@@ -23,18 +27,24 @@ def only_run_in(workdir: pathlib.Path) -> Iterator[None]:
       ValueError: if another run is in it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise ValueError(
-                f"workdir {workdir} is in use by another run ({file.read()}). Choose another --workdir, or wait"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+    path = workdir / "lock"
+    with open(path, "ab+", buffering=0, opener=_open_no_link) as file:
+        with file_errors(path):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise ValueError(
+                    f"workdir {workdir} is in use by another run ({file.read().decode()}). Choose another --workdir, "
+                    "or wait"
+                ) from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -49,7 +59,9 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     path = workdir / "config.json"
     if not path.exists():
         return
-    there, here = json.loads(path.read_text()), json.loads(config.to_json_best_effort())
+    # A run of an earlier version does not name the fields that are new; it had their defaults.
+    before = json.loads(default.get_config().to_json_best_effort())
+    there, here = {**before, **read_json(path)}, json.loads(config.to_json_best_effort())
     differences = [
         f"{name} = {there.get(name)} there, {here.get(name)} here"
         for name in sorted({*there, *here})
@@ -61,11 +73,47 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
         )
 
 
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """A new file that replaces the one of this path at the end, as a whole; none is left after an error.
+
+    Args:
+      path: of the file; its folder is made if it is missing.
+
+    Raises:
+      OSError: if it cannot be written, such as on a full disk.
+    """
+    draft = path.with_name(path.name + ".tmp")
+    with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)  # It may be a link to another file.
+        try:
+            with draft.open("xb") as file:
+                yield file
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces the file as a whole."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text)
-    os.replace(draft, path)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The dictionary that a file holds.
+
+    Raises:
+      ValueError: if it is damaged.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): bring it back from a copy") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged (it must hold an object; got {value!r}): bring it back from a copy")
+    return value
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -52,6 +52,22 @@ def test_lines_of_epochs_that_are_repeated_are_replaced(tmp_path):
     assert [json.loads(line) for line in after[1:]] == [{"epoch": 2, "step": 7, "learning_rate": 0.25, "loss": 1.0}]
 
 
+@pytest.mark.parametrize("damaged", ['{"epoch": 2, "lo', "\0\0\0", "[]", '{"step": 2}', "2", "\xff"])
+def test_a_damaged_line_is_left_out_with_a_warning(damaged, tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"epoch": 1}\n' + damaged.encode("latin-1"))
+    callbacks.MetricsFile(path, first_epoch=2)
+    assert path.read_text() == '{"epoch": 1}\n'
+    assert f"a line of {path} is cut or damaged, and left out: " in caplog.text
+
+
+def test_epochs_count_and_not_lines(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 3}\n{"epoch": 4}\n{"epoch": 5}')  # earlier ones were lost
+    callbacks.MetricsFile(path, first_epoch=4)
+    assert path.read_text() == '{"epoch": 3}\n{"epoch": 4}\n'
+
+
 def test_a_new_run_begins_a_new_file(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 1}\n')

@@ -1,7 +1,6 @@
 """Checkpoints: the files that are kept, the times of saving, and damaged files."""
 
 import os
-import resource
 import signal
 import threading
 
@@ -93,16 +92,26 @@ def test_the_best_is_not_replaced_by_another_if_it_is_damaged(folder):
         checkpoints.load_best(folder / "best.keras")
 
 
-def test_what_does_not_fit_on_the_disk_leaves_the_checkpoint_before_it(model, folder):
+def test_the_best_value_so_far_is_in_the_checkpoint(folder, eagerly):
+    path = folder / "best.keras"
+    assert checkpoints.best_so_far(path) == np.inf
+    folder.mkdir()
+    trained = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(3,), seed=0)
+    trained.compile()
+    trained.save(path)
+    assert checkpoints.best_so_far(path) == np.inf
+    best = keras.callbacks.ModelCheckpoint(path, "val_bits_per_dim", mode="min", save_best_only=True)
+    trained.fit(X, validation_data=2 * X, epochs=3, callbacks=[best], verbose=0)
+    assert checkpoints.best_so_far(path) == min(trained.history.history["val_bits_per_dim"])
+
+
+def test_what_does_not_fit_on_the_disk_leaves_the_checkpoint_before_it(model, folder, small_disk):
     saved = save(model, folder, [1])
-    before, limits = contents(folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = contents(folder)
     model.optimizer.iterations.assign(2)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    try:
-        with pytest.raises(OSError, match=r"could not save .*; the last good one is .*0001.keras.*0002.keras"):
-            saved.save(model)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = r"could not save .*File too large.*; the last good one is .*0001.keras.*0002.keras"
+    with pytest.raises(OSError, match=message), small_disk(10_000):
+        saved.save(model)
     assert contents(folder) == before
 
 
@@ -159,21 +168,65 @@ def test_no_step_that_was_skipped_is_saved_but_the_last(model, folder, eagerly):
     assert fit(model, folder, batches, steps_per_epoch=2, epochs=2, steps=1) == [1, 3, 4]
 
 
-@pytest.mark.parametrize("step", [6, 8])  # in an epoch and at its end
-def test_sigterm_ends_the_run_when_the_next_step_is_saved(step, model, folder, capsys, eagerly):
+def test_a_model_that_has_exploded_is_not_saved(folder, capsys, caplog, eagerly):
+    flow = rnvp.VectorRealNVP((2,), num_couplings=1, hidden_units=(3,), seed=0)
+    flow.compile(optimizer=keras.optimizers.SGD(1e-3))
+    probe = checkpoints.Probe(flow, X)
+    assert probe.is_good(flow)
+    weights = flow.get_weights()
+    for value in (np.nan, 1e30, 10.0):  # two losses that are not finite, and one that is
+        flow.set_weights([np.full_like(weight, value) for weight in weights])
+        assert not probe.is_good(flow)
+    terminated = threading.Event()
+    terminated.set()
+    saving = checkpoints.Saving(checkpoints.Checkpoints(folder, 9), 4, 1, 0.0, terminated, probe.is_good)
+    with pytest.raises(SystemExit):
+        flow.fit(X, batch_size=2, verbose=0, callbacks=[saving])
+    assert not folder.exists() and "step 1 is not saved" in caplog.text
+    assert "terminated; saved is step 0" in capsys.readouterr().out
+
+
+def test_an_epoch_without_a_finite_loss_is_not_saved(model, folder, eagerly):
+    saving = checkpoints.Saving(checkpoints.Checkpoints(folder, 9), 4, 0, 0.0, threading.Event())
+    saving.set_model(model)
+    saving.set_params({"epochs": 9})
+    model.progress.skipped_in_a_row.assign(0)
     model.optimizer.iterations.assign(4)
-    before = signal.getsignal(signal.SIGTERM)
+    saving.on_train_begin()
+    for logs in ({"loss": np.nan}, {"loss": 1.0, "val_loss": np.inf}):
+        saving.on_epoch_end(0, logs)
+    assert not folder.exists()
+    saving.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    assert steps_in(folder) == [4]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("step", [6, 8])  # in an epoch and at its end
+def test_signals_end_the_run_when_the_next_step_is_saved(number, code, step, model, folder, capsys, eagerly):
+    model.optimizer.iterations.assign(4)
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
 
     def terminate(batch, logs):
         if checkpoints.step_of(model) == step - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
+            if number == signal.SIGINT:
+                assert signal.getsignal(number) == signal.SIG_DFL  # A second one ends the process at once.
 
     sender = keras.callbacks.LambdaCallback(on_train_batch_begin=terminate)
-    with checkpoints.termination() as termination, pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as caught, checkpoints.termination() as termination:
         fit(model, folder, [X], steps_per_epoch=4, epochs=9, termination=termination, callbacks=[sender])
-    assert caught.value.code == 0 and steps_in(folder) == [step]
+    assert caught.value.code == code and steps_in(folder) == [step]
     assert f"terminated; saved is step {step}: the same command goes on from there" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN, signal.SIG_DFL]
+    for each, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+        signal.signal(each, handler)
+
+
+def test_without_a_signal_the_handlers_are_as_before():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with checkpoints.termination() as termination:
+        assert not termination.is_set()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 if __name__ == "__main__":
