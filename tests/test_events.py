@@ -126,7 +126,7 @@ def test_every_form_is_unpacked_alike(form):
 @pytest.mark.parametrize(
     "data, message",
     [
-        ((IMAGES, LABELS, np.ones(6)), "sample_weight must be None: every example counts the same"),
+        (((IMAGES, LABELS), LABELS), "y and sample_weight must be None where x is a tuple that holds them"),
         (IMAGES, "y must hold the labels of a class-conditional flow, ints from 0 to 2; got none"),
         ({"label": LABELS}, r"a dictionary of data must hold \"image\"; got the keys \['label'\]"),
     ],
@@ -255,7 +255,7 @@ def test_sides_that_only_a_graph_knows_are_checked_there():
 )
 def test_a_data_set_whose_known_shape_does_not_fit_is_refused(dataset, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        of_images().check("x", dataset)
+        of_images().checked("x", dataset)
 
 
 # Contexts.
