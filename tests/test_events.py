@@ -319,6 +319,89 @@ def test_labels_of_a_data_set_are_not_cut_off_to_ints():
         of_points(CLASSES).unpack((tf.constant(POINTS), tf.fill([len(POINTS)], 1.5)))
 
 
+WRONG_LABELS = {
+    "a column": (LABELS[:, None], r"y must hold batches of shape \[batch\] \+ \(\); got \(None, 1\)"),
+    "one-hot": (np.eye(3, dtype=int)[LABELS], r"y must hold batches of shape \[batch\] \+ \(\); got \(None, 3\)"),
+    "floats": (LABELS.astype(np.float32), "y must hold the labels of a class-conditional flow, ints .*; got float32"),
+    "words": (LABELS.astype(str), "y must hold numbers; got string"),
+    "nothing": (None, "y must hold the labels of a class-conditional flow, ints from 0 to 2; got none"),
+}
+
+
+@pytest.fixture(scope="module")
+def of_classes():
+    model = VectorRealNVP((2,), num_couplings=1, hidden_units=[2], norm=None, num_classes=3, seed=0)
+    model.compile()
+    return model
+
+
+@pytest.mark.parametrize("name", WRONG_LABELS)
+def test_wrong_labels_of_a_data_set_are_refused_before_a_graph_is_traced(of_classes, name):
+    labels, message = WRONG_LABELS[name]
+    wrong, right = in_batches((POINTS, labels)), in_batches((POINTS, LABELS))
+    for method in (of_classes.evaluate, of_classes.predict, of_classes.fit):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            method(wrong, verbose=0)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        of_classes.fit(right, validation_data=wrong, verbose=0)
+    for function in (of_classes.train_function, of_classes.test_function, of_classes.predict_function):
+        assert function is None
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (LABELS[:, None], r"y must have shape \[N\] \+ \(\); got \(6, 1\)"),
+        (np.eye(3, dtype=int)[LABELS], "y must have"),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda *batch: (each for each in [batch]), lambda *batch: SingleBatch(batch)])
+def test_wrong_labels_of_a_first_batch_are_refused_before_a_graph_is_traced(of_classes, make, labels, message):
+    for method in (of_classes.evaluate, of_classes.predict, of_classes.fit):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            method(make(POINTS, labels), verbose=0)
+    assert of_classes.train_function is of_classes.test_function is of_classes.predict_function is None
+
+
+class SingleBatch(keras.utils.PyDataset):
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def test_contexts_of_a_data_set_are_checked_like_events():
+    unknown = in_batches((POINTS, VECTORS)).map(lambda x, y: (x, tf.numpy_function(lambda y: y, [y], tf.float32)))
+    for data, message in [
+        (in_batches((POINTS, POINTS)), "y must hold batches of shape [batch] + (3,); got (None, 2)"),
+        (in_batches((POINTS, LABELS)), "y must hold batches of shape [batch] + (3,); got (None,)"),
+        (
+            tf.data.Dataset.from_tensors((POINTS, VECTORS[:5])),
+            "y must have as many entries as x; got (5, 3) and (6, 2)",
+        ),
+        (unknown, "got a data set of unknown rank: tf.ensure_shape(y, [None, 3]) in dataset.map makes it known"),
+        (in_batches(POINTS), "y must hold the contexts of a conditional flow, vectors of size 3; got none"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            of_points(GIVEN).checked("x", data)
+    known = unknown.map(lambda x, y: (x, tf.ensure_shape(y, [None, None])))  # The graph checks the open side.
+    of_points(GIVEN).checked("x", known)
+    with pytest.raises(ValueError, match=r"^y must hold events of shape \(3,\)"), value_errors():
+        list(known.map(lambda x, y: GIVEN.of_batch(y[:, :2], tf.shape(x)[0])))
+
+
+def test_another_number_of_labels_than_events_is_refused_in_the_graph(of_classes):
+    fewer = in_batches((POINTS, LABELS)).map(lambda x, y: (x, y[:1]))  # It would broadcast.
+    with pytest.raises(ValueError, match="^y must have as many entries as x$"):
+        of_classes.evaluate(fewer, verbose=0)
+    of_classes.evaluate(in_batches((POINTS, LABELS)), verbose=0)
+
+
 def test_without_contexts_there_are_none():
     assert NONE.of_events(6, None) == NONE.of_samples(6, None, None) == []
 
