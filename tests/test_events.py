@@ -16,6 +16,7 @@ from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.common import value_errors
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.events import Events
+from tfp_realnvp.export import endpoints
 from tfp_realnvp.networks import TanhScale
 
 tfb = tfp.bijectors
@@ -186,13 +187,13 @@ def generated(*batches, shape):
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 
-def one_convolution():
+def one_convolution(num_bins=17):
     """A flow whose graphs are quickly traced."""
     coupling = Coupling(
         Checkerboard(), TanhScale(keras.layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros"))
     )
     base = tfd.Sample(tfd.Normal(0.0, 10.0), IMAGE)
-    model = FlowModel(tfd.TransformedDistribution(base, tfb.Invert(coupling)), num_bins=17, seed=0)
+    model = FlowModel(tfd.TransformedDistribution(base, tfb.Invert(coupling)), num_bins, seed=0)
     model.compile()
     return model
 
@@ -430,6 +431,51 @@ def test_bad_tensors_are_the_value_errors_of_arrays(name, in_graph):
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.int64, tf.float32, tf.float64])
 def test_good_tensors_are_let_through(dtype):
     np.testing.assert_array_equal(of_images().checked_tensor(tf.cast(IMAGES, dtype)), IMAGES)
+
+
+WIDE = [
+    ("int8", 200),
+    ("int8", 256),
+    ("int16", 40_000),
+    ("uint16", 65_536),
+    ("uint64", 65_536),
+    ("float16", 40_000),
+    ("bool", 2),
+    ("bool", 256),
+]
+
+
+@pytest.mark.parametrize("dtype, num_bins", WIDE)
+@pytest.mark.parametrize("in_graph", [True, False])
+def test_levels_are_compared_in_a_type_that_holds_both(dtype, num_bins, in_graph):
+    events, largest = of_images(num_bins=num_bins), {"bool": 1, "float16": 2048}.get(dtype) or np.iinfo(dtype).max
+    check = tf.function(events.checked_tensor) if in_graph else events.checked_tensor
+    images = np.full([2, *IMAGE], min(largest, num_bins - 1), dtype)
+    np.testing.assert_array_equal(check(tf.constant(images)), images)
+    np.testing.assert_array_equal(events.checked_array("x", images), images)
+    for level in [-1] * (np.dtype(dtype).kind in "if") + [2 * num_bins] * (largest > 2 * num_bins):
+        with pytest.raises(ValueError, match="^x must hold integers from 0 to"), value_errors():
+            check(tf.constant(np.full([2, *IMAGE], level, dtype)))
+
+
+@pytest.mark.parametrize("dtype, num_bins", [("int8", 200), ("int16", 40_000), ("uint16", 65_536), ("bool", 2)])
+def test_a_flow_takes_levels_of_every_type(dtype, num_bins, eagerly):
+    images = np.random.default_rng(0).integers(2 if dtype == "bool" else 100, size=[4, *IMAGE])
+    model = one_convolution(num_bins)
+    model.compile(run_eagerly=True)
+    export = {name: function for name, (function, _) in endpoints(model).items()}
+    expected = model.predict(images, verbose=0)
+    for data in (images.astype(dtype), tf.data.Dataset.from_tensors(images.astype(dtype))):
+        np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-6)
+        assert model.evaluate(data, verbose=0)[0] == pytest.approx(-expected.mean(), rel=1e-6)
+    z = model.encode(images.astype(dtype))
+    np.testing.assert_array_equal(model.decode(z), images)
+    x = tf.cast(images, model.events.data_dtype)
+    np.testing.assert_allclose(export["log_prob"](x)["nats"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(export["decode"](export["encode"](x)["latents"])["images"], images)
+    for data in (images.astype(dtype), tf.data.Dataset.from_tensors(images.astype(dtype))):
+        model.fit(data, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 2
 
 
 def test_other_errors_stay_what_they_are():

@@ -334,9 +334,10 @@ class Events:
             x = assert_finite(x, "x must be finite; got NaN or infinity")
         if self._takes_every(x.dtype):
             return x
-        allowed = (x >= 0) & (x < tf.cast(self.num_bins, x.dtype))
+        levels = tf.cast(x, tf.float64 if x.dtype.is_floating else tf.int64)  # The dtype of x may not hold num_bins.
+        allowed = (levels >= 0) & (levels < self.num_bins)
         if x.dtype.is_floating:
-            allowed &= x == tf.floor(x)
+            allowed &= levels == tf.floor(levels)
         with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self._last_level}")]):
             return tf.identity(x)
 
