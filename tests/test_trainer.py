@@ -92,6 +92,39 @@ def test_wrong_events_are_refused_before_any_work(flow, name):
         getattr(flow, name)(np.zeros([8, 3], "float32"))
 
 
+@pytest.mark.parametrize("name", ["loss", "bits_per_dim", "val_loss", "val_bits_per_dim"])
+def test_callbacks_know_that_lower_is_better(flow, name, tmp_path):
+    callbacks = [
+        keras.callbacks.EarlyStopping(monitor=name, patience=2),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor=name, save_best_only=True),
+        keras.callbacks.ReduceLROnPlateau(monitor=name, patience=1, factor=0.5),
+    ]
+    logs = [3.0, 1.0, 2.0, 2.5]
+    assert callbacks[0].mode == callbacks[1].mode == callbacks[2].mode == "auto"
+    for callback in callbacks:
+        callback.set_model(flow)
+        callback.on_train_begin()
+    rate = float(flow.optimizer.learning_rate.numpy())
+    flow.stop_training = False
+    for epoch, value in enumerate(logs):
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, {name: value})
+    assert [callback.best for callback in callbacks] == [1.0] * 3
+    assert flow.stop_training and float(flow.optimizer.learning_rate.numpy()) == pytest.approx(rate / 4)
+    flow.optimizer.learning_rate.assign(rate)
+
+
+def test_they_run_in_fit(tmp_path):
+    stopping = keras.callbacks.EarlyStopping(monitor="val_bits_per_dim", patience=1, min_delta=100.0)
+    history = compiled().fit(POINTS, validation_data=POINTS, epochs=9, callbacks=[stopping], verbose=0).history
+    assert len(history["val_bits_per_dim"]) == 2 and list(history) == [
+        "bits_per_dim",
+        "loss",
+        "val_bits_per_dim",
+        "val_loss",
+    ]
+
+
 # Weights of the examples.
 
 WEIGHTS = np.random.default_rng(2).uniform(size=8).astype("float32")

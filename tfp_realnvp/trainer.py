@@ -12,11 +12,13 @@ from tfp_realnvp.common import check_positive, value_errors
 from tfp_realnvp.discovery import refuse_untrained
 from tfp_realnvp.events import Events
 from tfp_realnvp.guard import StepGuard, step_counter
-from tfp_realnvp.internals import TrainerHooks
+from tfp_realnvp.internals import TrainerHooks, lower_is_better
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.optimizers import Adam, check_clipping
 from tfp_realnvp.progress import Progress
 from tfp_realnvp.replicas import nonempty_share, num_replicas, sum_over_replicas, take_from_the_first_replica
+
+_BITS_PER_DIM = lower_is_better("bits_per_dim")
 
 
 class FlowTrainer(TrainerHooks):
@@ -159,7 +161,7 @@ class FlowTrainer(TrainerHooks):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [self._nats]
+        return [self._nats, _BITS_PER_DIM]
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         nats = self._nats.result()
