@@ -27,6 +27,7 @@ from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitiali
 POINTS = np.random.default_rng(0).normal([1.0, -2.0, 0.0], [2.0, 0.3, 1.0], [50, 3]).astype("float32")
 DIGITS = sklearn.datasets.load_digits().images[:50, ..., None].astype("uint8")
 IMAGES = DIGITS[:, ::2, ::2]
+WEIGHTED = (POINTS, None, np.random.default_rng(1).uniform(size=50))
 
 
 def batches(x):
@@ -151,6 +152,7 @@ CHECKS = {
     "glow, 2": lambda: compare(glow, IMAGES, 2),
     "real_nvp, 2": lambda: compare_training(real_nvp, DIGITS, 2),
     "real_nvp, 4": lambda: compare_training(real_nvp, DIGITS, 4),
+    "weights, 4": lambda: compare_training(vector, WEIGHTED, 4, validation_data=batches(WEIGHTED)),
     "refusals": clipping_and_local_data_are_refused,
     "act_norm": one_pass_initializes_every_act_norm,
     "skipped step": a_step_that_is_not_finite_is_skipped_by_all,

@@ -16,6 +16,7 @@ from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.common import value_errors
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.events import Events
+from tfp_realnvp.export import endpoints
 from tfp_realnvp.networks import TanhScale
 
 tfb = tfp.bijectors
@@ -126,7 +127,7 @@ def test_every_form_is_unpacked_alike(form):
 @pytest.mark.parametrize(
     "data, message",
     [
-        ((IMAGES, LABELS, np.ones(6)), "sample_weight must be None: every example counts the same"),
+        (((IMAGES, LABELS), LABELS), "y and sample_weight must be None where x is a tuple that holds them"),
         (IMAGES, "y must hold the labels of a class-conditional flow, ints from 0 to 2; got none"),
         ({"label": LABELS}, r"a dictionary of data must hold \"image\"; got the keys \['label'\]"),
     ],
@@ -186,13 +187,13 @@ def generated(*batches, shape):
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 
-def one_convolution():
+def one_convolution(num_bins=17):
     """A flow whose graphs are quickly traced."""
     coupling = Coupling(
         Checkerboard(), TanhScale(keras.layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros"))
     )
     base = tfd.Sample(tfd.Normal(0.0, 10.0), IMAGE)
-    model = FlowModel(tfd.TransformedDistribution(base, tfb.Invert(coupling)), num_bins=17, seed=0)
+    model = FlowModel(tfd.TransformedDistribution(base, tfb.Invert(coupling)), num_bins, seed=0)
     model.compile()
     return model
 
@@ -255,7 +256,7 @@ def test_sides_that_only_a_graph_knows_are_checked_there():
 )
 def test_a_data_set_whose_known_shape_does_not_fit_is_refused(dataset, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        of_images().check("x", dataset)
+        of_images().checked("x", dataset)
 
 
 # Contexts.
@@ -319,6 +320,89 @@ def test_labels_of_a_data_set_are_not_cut_off_to_ints():
         of_points(CLASSES).unpack((tf.constant(POINTS), tf.fill([len(POINTS)], 1.5)))
 
 
+WRONG_LABELS = {
+    "a column": (LABELS[:, None], r"y must hold batches of shape \[batch\] \+ \(\); got \(None, 1\)"),
+    "one-hot": (np.eye(3, dtype=int)[LABELS], r"y must hold batches of shape \[batch\] \+ \(\); got \(None, 3\)"),
+    "floats": (LABELS.astype(np.float32), "y must hold the labels of a class-conditional flow, ints .*; got float32"),
+    "words": (LABELS.astype(str), "y must hold numbers; got string"),
+    "nothing": (None, "y must hold the labels of a class-conditional flow, ints from 0 to 2; got none"),
+}
+
+
+@pytest.fixture(scope="module")
+def of_classes():
+    model = VectorRealNVP((2,), num_couplings=1, hidden_units=[2], norm=None, num_classes=3, seed=0)
+    model.compile()
+    return model
+
+
+@pytest.mark.parametrize("name", WRONG_LABELS)
+def test_wrong_labels_of_a_data_set_are_refused_before_a_graph_is_traced(of_classes, name):
+    labels, message = WRONG_LABELS[name]
+    wrong, right = in_batches((POINTS, labels)), in_batches((POINTS, LABELS))
+    for method in (of_classes.evaluate, of_classes.predict, of_classes.fit):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            method(wrong, verbose=0)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        of_classes.fit(right, validation_data=wrong, verbose=0)
+    for function in (of_classes.train_function, of_classes.test_function, of_classes.predict_function):
+        assert function is None
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (LABELS[:, None], r"y must have shape \[N\] \+ \(\); got \(6, 1\)"),
+        (np.eye(3, dtype=int)[LABELS], "y must have"),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda *batch: (each for each in [batch]), lambda *batch: SingleBatch(batch)])
+def test_wrong_labels_of_a_first_batch_are_refused_before_a_graph_is_traced(of_classes, make, labels, message):
+    for method in (of_classes.evaluate, of_classes.predict, of_classes.fit):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            method(make(POINTS, labels), verbose=0)
+    assert of_classes.train_function is of_classes.test_function is of_classes.predict_function is None
+
+
+class SingleBatch(keras.utils.PyDataset):
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def test_contexts_of_a_data_set_are_checked_like_events():
+    unknown = in_batches((POINTS, VECTORS)).map(lambda x, y: (x, tf.numpy_function(lambda y: y, [y], tf.float32)))
+    for data, message in [
+        (in_batches((POINTS, POINTS)), "y must hold batches of shape [batch] + (3,); got (None, 2)"),
+        (in_batches((POINTS, LABELS)), "y must hold batches of shape [batch] + (3,); got (None,)"),
+        (
+            tf.data.Dataset.from_tensors((POINTS, VECTORS[:5])),
+            "y must have as many entries as x; got (5, 3) and (6, 2)",
+        ),
+        (unknown, "got a data set of unknown rank: tf.ensure_shape(y, [None, 3]) in dataset.map makes it known"),
+        (in_batches(POINTS), "y must hold the contexts of a conditional flow, vectors of size 3; got none"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            of_points(GIVEN).checked("x", data)
+    known = unknown.map(lambda x, y: (x, tf.ensure_shape(y, [None, None])))  # The graph checks the open side.
+    of_points(GIVEN).checked("x", known)
+    with pytest.raises(ValueError, match=r"^y must hold events of shape \(3,\)"), value_errors():
+        list(known.map(lambda x, y: GIVEN.of_batch(y[:, :2], tf.shape(x)[0])))
+
+
+def test_another_number_of_labels_than_events_is_refused_in_the_graph(of_classes):
+    fewer = in_batches((POINTS, LABELS)).map(lambda x, y: (x, y[:1]))  # It would broadcast.
+    with pytest.raises(ValueError, match="^y must have as many entries as x$"):
+        of_classes.evaluate(fewer, verbose=0)
+    of_classes.evaluate(in_batches((POINTS, LABELS)), verbose=0)
+
+
 def test_without_contexts_there_are_none():
     assert NONE.of_events(6, None) == NONE.of_samples(6, None, None) == []
 
@@ -347,6 +431,51 @@ def test_bad_tensors_are_the_value_errors_of_arrays(name, in_graph):
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.int64, tf.float32, tf.float64])
 def test_good_tensors_are_let_through(dtype):
     np.testing.assert_array_equal(of_images().checked_tensor(tf.cast(IMAGES, dtype)), IMAGES)
+
+
+WIDE = [
+    ("int8", 200),
+    ("int8", 256),
+    ("int16", 40_000),
+    ("uint16", 65_536),
+    ("uint64", 65_536),
+    ("float16", 40_000),
+    ("bool", 2),
+    ("bool", 256),
+]
+
+
+@pytest.mark.parametrize("dtype, num_bins", WIDE)
+@pytest.mark.parametrize("in_graph", [True, False])
+def test_levels_are_compared_in_a_type_that_holds_both(dtype, num_bins, in_graph):
+    events, largest = of_images(num_bins=num_bins), {"bool": 1, "float16": 2048}.get(dtype) or np.iinfo(dtype).max
+    check = tf.function(events.checked_tensor) if in_graph else events.checked_tensor
+    images = np.full([2, *IMAGE], min(largest, num_bins - 1), dtype)
+    np.testing.assert_array_equal(check(tf.constant(images)), images)
+    np.testing.assert_array_equal(events.checked_array("x", images), images)
+    for level in [-1] * (np.dtype(dtype).kind in "if") + [2 * num_bins] * (largest > 2 * num_bins):
+        with pytest.raises(ValueError, match="^x must hold integers from 0 to"), value_errors():
+            check(tf.constant(np.full([2, *IMAGE], level, dtype)))
+
+
+@pytest.mark.parametrize("dtype, num_bins", [("int8", 200), ("int16", 40_000), ("uint16", 65_536), ("bool", 2)])
+def test_a_flow_takes_levels_of_every_type(dtype, num_bins, eagerly):
+    images = np.random.default_rng(0).integers(2 if dtype == "bool" else 100, size=[4, *IMAGE])
+    model = one_convolution(num_bins)
+    model.compile(run_eagerly=True)
+    export = {name: function for name, (function, _) in endpoints(model).items()}
+    expected = model.predict(images, verbose=0)
+    for data in (images.astype(dtype), tf.data.Dataset.from_tensors(images.astype(dtype))):
+        np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-6)
+        assert model.evaluate(data, verbose=0)[0] == pytest.approx(-expected.mean(), rel=1e-6)
+    z = model.encode(images.astype(dtype))
+    np.testing.assert_array_equal(model.decode(z), images)
+    x = tf.cast(images, model.events.data_dtype)
+    np.testing.assert_allclose(export["log_prob"](x)["nats"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(export["decode"](export["encode"](x)["latents"])["images"], images)
+    for data in (images.astype(dtype), tf.data.Dataset.from_tensors(images.astype(dtype))):
+        model.fit(data, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 2
 
 
 def test_other_errors_stay_what_they_are():

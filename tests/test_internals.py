@@ -131,12 +131,26 @@ def test_fit_neither_reads_a_batch_too_many_nor_checks_validation_data_twice(eag
         read.append(1)
         yield np.zeros([2, 2], np.float32)
 
-    check = type(model.events).check
-    monkeypatch.setattr(type(model.events), "check", lambda self, *args: (checked.append(args[0]), check(self, *args)))
+    check = type(model.events).checked
+    spy = lambda self, *args: (checked.append(args[0]), check(self, *args))[1]
+    monkeypatch.setattr(type(model.events), "checked", spy)
     data = tf.data.Dataset.from_generator(points, output_signature=tf.TensorSpec([None, 2]))
     model.fit(data, epochs=2, steps_per_epoch=1, validation_data=np.zeros([2, 2], np.float32), verbose=0)
     assert checked == ["x", "validation_data"]
     assert internals.TrainerHooks.CACHED_EVALUATION in inspect.getsource(keras.Model.fit)
+
+
+class Monitored(keras.Model):
+    metrics = [internals.lower_is_better("bits")]
+
+
+def test_callbacks_read_the_direction_of_a_compiled_metric():
+    stopping = keras.callbacks.EarlyStopping(monitor="val_bits")
+    stopping.set_model(Monitored())
+    stopping.on_epoch_end(0, {"val_bits": 1.0})
+    assert stopping.monitor_op is keras.ops.less
+    assert Monitored.metrics[0].variables == []
+    Monitored.metrics[0].reset_state()
 
 
 HOOKS = ("clip_gradients", "sum_gradients", "learning_rate_now", "update_averages", "update_variables")

@@ -593,15 +593,6 @@ def test_bad_distributions_are_refused():
             rnvp.FlowModel(tfd.Sample(tfd.Normal(0.0, 1.0), 2), num_bins=num_bins)
 
 
-@pytest.mark.parametrize("name", ["sample_weight", "class_weight"])
-def test_weights_of_examples_are_refused(name, eagerly):
-    model = rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=[2], num_classes=2, seed=0)
-    model.compile()
-    weights = {"sample_weight": np.ones(4), "class_weight": {0: 1.0, 1: 2.0}}[name]
-    with pytest.raises(ValueError, match="sample_weight must be None: every example counts the same"):
-        model.fit(np.ones([4, 2], np.float32), np.zeros(4, np.int64), verbose=0, **{name: weights})
-
-
 @pytest.mark.dtype("mixed_float16")
 def test_networks_in_float16_are_refused():
     model = rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=[2], dtype="mixed_float16", seed=0)

@@ -1,10 +1,13 @@
 """The fused Adam against Keras's own."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.families import flows
 from tfp_realnvp import optimizers
 
 
@@ -30,6 +33,47 @@ def test_updates_are_those_of_kerass_adam(options):
         optimizer.finalize_variable_values(variables)
         results.append(np.concatenate([v.numpy().ravel() for v in variables + optimizer.variables[2:]]))
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def float64_by_default():
+    for dtype in ("float64", "float32"):
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)  # Keras makes it once, of the floatx of that time.
+        if dtype == "float64":
+            yield
+
+
+@pytest.mark.parametrize("name", ["RealNVP, vectors", "Glow", "NICE", "SubpixelFlow, refined", "UvA", "VectorRealNVP"])
+def test_every_family_trains_where_double_precision_is_the_default(name, float64_by_default, eagerly):
+    model = flows("trained")[name]()
+    model.compile(run_eagerly=True)
+    random = np.random.default_rng(0)
+    x = random.integers(17, size=[4, *model.event_shape]) if model.num_bins else random.normal(size=[4, 3])
+    losses = model.fit(x, epochs=2, verbose=0).history["loss"]
+    assert model.events.dtype == tf.float64 and losses[1] < losses[0]
+    assert {variable.dtype for variable in model.optimizer.variables} == {"int64", "float64"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"use_ema": True, "global_clipnorm": 1.0}, {"gradient_accumulation_steps": 2, "clipnorm": 1.0}],
+)
+@pytest.mark.parametrize("rate", [1e-3, optimizers.WarmUp(keras.optimizers.schedules.CosineDecay(1e-3, 9), 2, 2)])
+def test_updates_in_double_precision_are_those_of_kerass_adam(options, rate, float64_by_default):
+    results = []
+    for adam in (keras.optimizers.Adam, optimizers.Adam):
+        variable, optimizer = keras.Variable([1.0, -2.0, 3.0], dtype="float64"), adam(rate, **options)
+        optimizer.build([variable])
+        step = tf.function(functools.partial(_apply, optimizer, variable))
+        for number in range(4):
+            step(tf.constant([number - 2.0, 1.0, 0.1], tf.float64))
+        results.append(variable.numpy())
+    np.testing.assert_allclose(*results, rtol=1e-7)
+
+
+def _apply(optimizer, variable, gradient):
+    optimizer.apply([gradient], [variable])
 
 
 def test_it_is_saved_with_its_name():

@@ -26,6 +26,10 @@ def test_replicas_train_real_nvp_with_batch_norm_like_one_device(exit_codes, rep
     assert exit_codes[f"real_nvp, {replicas}"] == 0
 
 
+def test_replicas_weigh_examples_like_one_device(exit_codes):
+    assert exit_codes["weights, 4"] == 0
+
+
 def test_what_does_not_go_with_replicas_is_refused(exit_codes):
     assert exit_codes["refusals"] == 0
 

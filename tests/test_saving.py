@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 import tfp_realnvp as rnvp
+from tests.families import flows
+from tfp_realnvp.internals import sublayers
 
 SHAPE = (4, 4, 1)
 IMAGES = np.random.default_rng(0).integers(17, size=(6, *SHAPE)).astype(np.uint8)
@@ -285,6 +287,57 @@ def test_files_of_format_2_load_and_predict_as_they_did(name, load):
     model = load(folder / f"{name}.keras")
     np.testing.assert_allclose(model.predict(predictions["images"], verbose=0), predictions[name], rtol=1e-5)
     assert model.compiled == (name == "glow")
+
+
+# Frozen parts.
+
+FREEZE = {
+    "a network": lambda model: setattr(model.networks[0], "trainable", False),
+    "a layer inside one": lambda model: setattr(sublayers(model.networks[0])[-1], "trainable", False),
+    "a weight": lambda model: setattr(model.trainable_weights[0], "trainable", False),
+    "all": lambda model: setattr(model, "trainable", False),
+    "all but one": lambda model: (
+        setattr(model, "trainable", False),
+        setattr(model, "trainable", True),
+        [setattr(network, "trainable", False) for network in model.networks[:-1]],
+    ),
+}
+
+
+def trainable(model):
+    return [part.trainable for part in (*sublayers(model), *model.weights)]
+
+
+@pytest.mark.parametrize("name, when", [*((name, "before") for name in FREEZE), ("a network", "after")])
+@pytest.mark.parametrize("family", ["VectorRealNVP, classes", "Glow"])
+def test_frozen_parts_stay_frozen_with_the_state_of_the_optimizer(family, name, when, tmp_path, eagerly):
+    model = flows("trained")[family]()
+    x = np.random.default_rng(0).integers(17, size=[4, *model.event_shape]).astype("float32")
+    y = np.arange(4) % 3 if model.num_classes else None
+    model.initialize(x, y)
+    if when == "before":
+        FREEZE[name](model)
+    model.compile(run_eagerly=True)
+    model.fit(x, y, verbose=0)
+    if when == "after":  # The optimizer still has the state of all.
+        FREEZE[name](model)
+    assert trainable(model) != trainable(flows("trained")[family]())
+    model.save(tmp_path / "flow.keras")
+    for again in (
+        rnvp.load_model(tmp_path / "flow.keras"),
+        keras.saving.load_model(tmp_path / "flow.keras"),
+        model.with_dtype("float32"),
+    ):
+        assert trainable(again) == trainable(model)
+        for part, other in zip(
+            again.weights + again.optimizer.variables, model.weights + model.optimizer.variables, strict=True
+        ):
+            np.testing.assert_array_equal(part.numpy(), other.numpy())
+    again.compile(run_eagerly=True)
+    again.fit(x, y, verbose=0)
+    pairs = list(zip(again.weights, model.weights, strict=True))
+    changed = [weight for weight, before in pairs if not np.array_equal(weight.numpy(), before.numpy())]
+    assert bool(changed) == (name != "all") and all(weight.trainable for weight in changed)
 
 
 if __name__ == "__main__":

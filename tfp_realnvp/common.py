@@ -66,6 +66,32 @@ def as_array(data: Any) -> Any:
     return np.asarray(data) if isinstance(data, list) else data
 
 
+def of_known_shape(argument: str, x: tf.Tensor, shape: tuple) -> tf.Tensor:
+    """A batch with its shape known, [batch] + shape; the graph checks the sides that a data set leaves open.
+
+    Args:
+      argument: the name of the batch in an error message.
+      x: tensor.
+      shape: tuple of ints, the shape of one entry.
+
+    Raises:
+      ValueError: for another shape.
+      tf.errors.InvalidArgumentError: for another shape that only the graph knows; see `value_errors`.
+
+    Example: `x = of_known_shape("x", x, (28, 28, 1))`
+    """
+    known = tf.TensorShape([None, *shape])
+    if x.shape.rank is None or not x.shape.is_compatible_with(known):
+        raise ValueError(f"{argument} must have shape [batch] + {shape}; got {x.shape}")
+    if x.shape[1:].is_fully_defined():
+        return x
+    message = f"{argument} must hold events of shape {shape}; got a batch of others"
+    with tf.control_dependencies([assert_that(tf.shape(x)[1:] == shape, message)]):
+        x = tf.identity(x)
+    x.set_shape(known)
+    return x
+
+
 def assert_that(condition: tf.Tensor, message: str) -> tf.Operation | None:
     """Asserts, in a graph or eagerly, that every entry of `condition` holds; see `value_errors`.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.common import as_array, assert_that, value_errors
+from tfp_realnvp.common import as_array, assert_that, of_known_shape, value_errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +126,51 @@ class Contexts:
         if not np.isfinite(values).all():
             raise ValueError(f"{argument} must be finite; got NaN or infinity")
         return values.astype(self.dtype.as_numpy_dtype)
+
+    def of_batch(self, y: Any, size: Any) -> tf.Tensor:
+        """The contexts of a batch as a tensor; `vectors` checks their values.
+
+        Args:
+          y: tensor of labels [size], or of vectors [size, context_size].
+          size: int tensor, the number of events in the batch.
+
+        Raises:
+          ValueError: for another shape, or labels that are not ints.
+          tf.errors.InvalidArgumentError: for another number of contexts; see `common.value_errors`.
+        """
+        self.check_dtype("y", y.dtype)
+        y = of_known_shape("y", y, self.shape)
+        with tf.control_dependencies([assert_that(tf.shape(y)[0] == size, "y must have as many entries as x")]):
+            return tf.cast(tf.identity(y), self.dtype)
+
+    def check_dtype(self, argument: str, dtype: tf.DType) -> None:
+        """Raises a ValueError for a `tf.DType` that contexts cannot have: floats instead of labels, or no numbers."""
+        # A cast to labels would cut off fractions.
+        if not (dtype.is_integer or (self.context_size and (dtype.is_floating or dtype.is_bool))):
+            raise ValueError(f"{argument} must hold the {self.description}; got {dtype.name}")
+
+    def weights_of_classes(self, class_weight: Any) -> dict[int, float]:
+        """The weight of each class, 1 where `class_weight` has none.
+
+        Args:
+          class_weight: {class: weight}.
+
+        Raises:
+          ValueError: for a flow without labels, for keys that are not its labels, or for weights that are negative or
+            not finite.
+        """
+        if not self.num_classes:
+            raise ValueError(f"class_weight must be None for a flow without labels; got {class_weight!r}")
+        if not isinstance(class_weight, dict) or not all(
+            isinstance(label, (int, np.integer)) and 0 <= label < self.num_classes for label in class_weight
+        ):
+            raise ValueError(
+                f"class_weight must be a dictionary with keys among the {self.description}; got {class_weight!r}"
+            )
+        for weight in class_weight.values():
+            if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
+                raise ValueError(f"class_weight must hold finite numbers that are not negative; got {weight!r}")
+        return {label: float(class_weight.get(label, 1.0)) for label in range(self.num_classes)}
 
     def of_events(self, number: int, context: Any) -> list[np.ndarray]:
         """The contexts of `number` events: a list of one array, empty for a flow without a context.

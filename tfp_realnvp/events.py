@@ -10,8 +10,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp.common import as_array, assert_finite, assert_that
+from tfp_realnvp.common import as_array, assert_finite, assert_that, of_known_shape
 from tfp_realnvp.contexts import Contexts
+
+BATCHES = (tf.data.Dataset, types.GeneratorType, keras.utils.PyDataset, tf.distribute.DistributedDataset)
+"""The types of data that Keras reads batch by batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,64 +74,160 @@ class Events:
         """Splits the data of a Keras step into the events and their contexts.
 
         Args:
-          data: x, (x, y) or a TFDS dictionary, made of arrays, tensors, lists or data frames.
+          data: x, (x, y), (x, y, sample_weight) or a TFDS dictionary, made of arrays, tensors, lists or data frames.
 
         Returns:
           `(x, context)`; tensors stay tensors and arrays stay arrays. The context is None for a flow without one.
 
         Raises:
-          ValueError: for weights of the examples, a dictionary without "image", missing contexts, or a tensor of labels
-            that are not ints.
+          ValueError: for a dictionary without "image", missing contexts, or tensors of another shape or dtype.
+          tf.errors.InvalidArgumentError: for another number of contexts than events; see `common.value_errors`.
         """
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if weights is not None:
-            raise ValueError(f"sample_weight must be None: every example counts the same; got {weights!r}")
-        if isinstance(x, tuple):  # The data of `predict` have no y of their own.
-            x, y = x[:2]
-        if y is None and isinstance(x, dict):
-            y = x.get("label")
+        x, y, _ = _parts(data)
+        if tf.is_tensor(x):
+            x = self.of_known_shape(x)
         if not self.contexts.size:
-            return as_events(x), None
+            return x, None
         if y is None:
             raise ValueError(f"y must hold the {self.contexts.description}; got none")
-        if not tf.is_tensor(y):
-            return as_events(x), as_array(y)
-        if self.contexts.num_classes and not y.dtype.is_integer:  # A cast would cut off fractions.
-            raise ValueError(f"y must hold the {self.contexts.description}; got {y.dtype.name}")
-        return as_events(x), tf.cast(y, self.contexts.dtype)
+        return x, self.contexts.of_batch(y, tf.shape(x)[0]) if tf.is_tensor(y) else as_array(y)
 
-    def check(self, argument: str, data: Any, context: Any = None) -> None:
-        """Checks data before they are read: shapes, and for arrays the values too.
+    def weights(self, data: Any) -> tf.Tensor | None:
+        """The weights of the examples of a Keras step, [batch] of the flow's dtype; None where all count the same.
+
+        Args:
+          data: as for `unpack`.
+
+        Raises:
+          ValueError: for another shape.
+          tf.errors.InvalidArgumentError: for another number of weights than events, or for weights that are negative
+            or not finite; see `common.value_errors`.
+        """
+        x, _, weights = _parts(data)
+        if weights is None:
+            return None
+        weights = of_known_shape("sample_weight", tf.cast(weights, self.dtype), ())
+        checks = [
+            assert_that(tf.shape(weights)[0] == tf.shape(x)[0], "sample_weight must have as many entries as x"),
+            assert_that(tf.math.is_finite(weights) & (weights >= 0), "sample_weight must be finite and not negative"),
+        ]
+        with tf.control_dependencies(checks):
+            return tf.identity(weights)
+
+    def checked(self, argument: str, x: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+        """Checks data before they are read: shapes and dtypes, and for arrays the values too.
 
         Args:
           argument: the name of the data in an error message.
-          data: x as for `FlowModel.fit`, or (x, y).
-          context: y as for `FlowModel.fit`.
+          x, y, sample_weight: as for `FlowModel.fit`; x may also be a tuple of them.
+
+        Returns:
+          `(x, y, sample_weight)` as Keras takes them: arrays or tensors and None, or a data set and twice None.
 
         Raises:
-          ValueError: for data that do not fit the flow's events or contexts.
+          ValueError: for data that do not fit the flow's events or contexts, or wrong weights.
         """
-        if isinstance(data, tf.data.Dataset):
-            return self._check_dataset(argument, data)
-        if isinstance(data, types.GeneratorType | keras.utils.PyDataset | tf.distribute.DistributedDataset):
-            return  # Each batch is checked in the graph.
-        data, context = self.unpack(data if isinstance(data, tuple) else (data, context))
-        self._check_array(argument, data)
-        if self.contexts.size and len(self.contexts.checked("y", context)) != len(data):
-            raise ValueError(f"y must have as many entries as {argument}, {len(data)}; got {len(context)}")
+        if isinstance(x, BATCHES):
+            for name, value in (("y", y), ("sample_weight", sample_weight)):
+                if value is not None:
+                    raise ValueError(f"{name} must be None beside the batches of a {type(x).__name__}, which hold it")
+            return self._checked_batches(argument, x), None, None
+        _, _, sample_weight = _parts((x, y, sample_weight))
+        x, y = self.unpack((x, y))
+        self._check_array(argument, x)
+        if self.contexts.size:
+            y = self.contexts.checked("y", y)
+            if len(y) != len(x):
+                raise ValueError(f"y must have as many entries as {argument}, {len(x)}; got {len(y)}")
+        if sample_weight is not None:
+            sample_weight = self._checked_weights(len(x), sample_weight)
+        return x, _stand_in(x) if y is None and sample_weight is not None else y, sample_weight
+
+    def _checked_weights(self, number: int, weights: Any) -> np.ndarray:
+        values = np.asarray(as_array(weights))
+        if values.dtype.kind not in "biuf" or values.shape != (number,):
+            raise ValueError(
+                f"sample_weight must hold numbers, of shape {(number,)}; got {values.dtype} of shape {values.shape}"
+            )
+        wrong = values[~(np.isfinite(values) & (values >= 0))]
+        if wrong.size:
+            raise ValueError(f"sample_weight must be finite and not negative; got values such as {wrong[0]}")
+        return values.astype(self.dtype.as_numpy_dtype)
+
+    def weighed_by_class(self, x: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, dict[int, float]]:
+        """The data and weights of classes that Keras takes: it needs batches `(x, y)`, and a weight for each class.
+
+        Args:
+          x, sample_weight: checked data.
+          class_weight: {label: weight}, see `Contexts.weights_of_classes`.
+
+        Raises:
+          ValueError: for a wrong `class_weight`, for examples that have weights already, or for batches from which
+            Keras takes no labels.
+        """
+        weights = self.contexts.weights_of_classes(class_weight)
+        if isinstance(x, tf.data.Dataset):
+            x = x.map(_packed)
+            _, _, sample_weight = _parts(x.element_spec)
+        elif isinstance(x, keras.utils.PyDataset) and not isinstance(x[0], dict):
+            _, _, sample_weight = _parts(x[0])
+        elif isinstance(x, BATCHES):
+            raise ValueError(
+                f"class_weight must be None for the batches of a {type(x).__name__}: give each (x, y, sample_weight)"
+            )
+        if sample_weight is not None:
+            raise ValueError("class_weight must be None where the examples have a sample_weight")
+        return x, weights
+
+    def _checked_batches(self, argument: str, batches: Any) -> Any:
+        """Checks what is known of batches before they are read; the graph checks each of them."""
+        if isinstance(batches, tf.data.Dataset):
+            self._check_dataset(argument, batches)
+            spec = batches.element_spec
+            if isinstance(spec, tuple) and any(map(_is_missing, spec)):
+                return batches.map(_packed)  # Distribution strategies cannot fill up a batch that holds None.
+        elif isinstance(batches, types.GeneratorType):
+            first = next(batches, None)
+            if first is None:
+                raise ValueError(f"{argument} must not be empty; got a data set without batches")
+            self.checked(argument, *_parts(first))
+            return (batch for batch in itertools.chain([first], batches))
+        elif isinstance(batches, keras.utils.PyDataset):
+            if batches.num_batches == 0:
+                raise ValueError(f"{argument} must not be empty; got a data set without batches")
+            first = batches[0]
+            self.checked(argument, *_parts(first))
+            if isinstance(first, tuple) and any(part is None for part in first):
+                raise ValueError(
+                    f"y must not be None in the batches of {argument}: Keras reads no None from a PyDataset; give zeros"
+                )
+        return batches
 
     def _check_dataset(self, argument: str, dataset: tf.data.Dataset) -> None:
-        spec = dataset.element_spec
-        spec = as_events(spec[0] if isinstance(spec, tuple) else spec)
-        if not isinstance(spec, tf.TensorSpec):
-            raise ValueError(f"{argument} must hold batches that are tensors; got {spec}")
-        if spec.shape.rank is None:
-            raise ValueError(
-                f"{argument} must hold batches of shape [batch] + {self.shape}; got a data set of unknown rank: "
-                f"tf.ensure_shape(x, {[None, *self.shape]}) in dataset.map makes it known"
-            )
-        if not spec.shape.is_compatible_with([None, *self.shape]):
-            raise ValueError(f"{argument} must hold batches of shape [batch] + {self.shape}; got {spec.shape}")
+        x, y, weights = _parts(dataset.element_spec)
+        parts = [(argument, x, self.shape)]
+        if self.contexts.size:
+            if y is None:
+                raise ValueError(f"y must hold the {self.contexts.description}; got none")
+            parts.append(("y", y, self.contexts.shape))
+        if weights is not None:
+            parts.append(("sample_weight", weights, ()))
+        for name, spec, shape in parts:
+            if not isinstance(spec, tf.TensorSpec):
+                raise ValueError(f"{name} must hold batches that are tensors; got {spec}")
+            if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
+                raise ValueError(f"{name} must hold numbers; got {spec.dtype.name}")
+            if spec.shape.rank is None:
+                raise ValueError(
+                    f"{name} must hold batches of shape [batch] + {shape}; got a data set of unknown rank: "
+                    f"tf.ensure_shape({name}, {[None, *shape]}) in dataset.map makes it known"
+                )
+            if not spec.shape.is_compatible_with([None, *shape]):
+                raise ValueError(f"{name} must hold batches of shape [batch] + {shape}; got {spec.shape}")
+            if not spec.shape[:1].is_compatible_with(x.shape[:1]):
+                raise ValueError(f"{name} must have as many entries as {argument}; got {spec.shape} and {x.shape}")
+        if self.contexts.size:
+            self.contexts.check_dtype("y", y.dtype)
         if dataset.cardinality() == 0:
             raise ValueError(f"{argument} must not be empty; got a data set without batches")
 
@@ -141,7 +240,7 @@ class Events:
           seed: int, the seed of the random choice.
 
         Returns:
-          `(x, batch)`: the data to fit (a generator still begins with its first batch), and (events,) or (events, y).
+          `(x, batch)`: the data to fit (a generator still begins with its first batch), and (events, y).
 
         Raises:
           ValueError: for data without a batch, or for a distributed data set.
@@ -162,7 +261,7 @@ class Events:
             batch = (np.asarray(events)[chosen], None if context is None else np.asarray(context)[chosen])
         if batch is None:
             raise ValueError("x must not be empty; got a data set without batches")
-        return x, batch[:2] if isinstance(batch, tuple) else (batch,)
+        return x, _parts(batch)[:2]
 
     # Arrays, and tensors in a graph.
 
@@ -221,17 +320,7 @@ class Events:
           ValueError: for another shape.
           tf.errors.InvalidArgumentError: for another shape that only the graph knows; see `common.value_errors`.
         """
-        x = tf.convert_to_tensor(as_events(x))
-        shape = tf.TensorShape([None, *self.shape])
-        if x.shape.rank is None or not x.shape.is_compatible_with(shape):
-            raise ValueError(f"x must have shape [batch] + {self.shape}; got {x.shape}")
-        if x.shape[1:].is_fully_defined():
-            return x
-        message = f"x must hold events of shape {self.shape}; got a batch of others"
-        with tf.control_dependencies([assert_that(tf.shape(x)[1:] == self.shape, message)]):
-            x = tf.identity(x)
-        x.set_shape(shape)
-        return x
+        return of_known_shape("x", tf.convert_to_tensor(as_events(x)), self.shape)
 
     def checked_tensor(self, x: Any) -> tf.Tensor:
         """Events as a tensor, [batch] + shape; the checks of its values become part of the graph.
@@ -245,9 +334,10 @@ class Events:
             x = assert_finite(x, "x must be finite; got NaN or infinity")
         if self._takes_every(x.dtype):
             return x
-        allowed = (x >= 0) & (x < tf.cast(self.num_bins, x.dtype))
+        levels = tf.cast(x, tf.float64 if x.dtype.is_floating else tf.int64)  # The dtype of x may not hold num_bins.
+        allowed = (levels >= 0) & (levels < self.num_bins)
         if x.dtype.is_floating:
-            allowed &= x == tf.floor(x)
+            allowed &= levels == tf.floor(levels)
         with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self._last_level}")]):
             return tf.identity(x)
 
@@ -295,3 +385,34 @@ def as_events(data: Any) -> Any:
             raise ValueError(f'a dictionary of data must hold "image"; got the keys {sorted(data)}')
         return data["image"]
     return as_array(data)
+
+
+def _parts(data: Any) -> tuple[Any, Any, Any]:
+    """The events, contexts and weights of the examples in the data of a Keras step, or their specs; None for none."""
+    x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(x, tuple):  # As `predict` hands over its data.
+        x, *own = keras.utils.unpack_x_y_sample_weight(x)
+        if any(part is not None for part in own):
+            if y is not None or weights is not None:
+                raise ValueError("y and sample_weight must be None where x is a tuple that holds them")
+            y, weights = own
+    if y is None and isinstance(x, dict):
+        y = x.get("label")
+    y, weights = (None if _is_missing(part) else part for part in (y, weights))
+    return as_events(x), y, weights
+
+
+def _is_missing(part: Any) -> bool:
+    """Whether a part of the data, or its spec, is None."""
+    return part is None or (isinstance(part, tf.TypeSpec) and part == tf.type_spec_from_value(None))
+
+
+def _packed(*data: Any) -> Any:
+    """A batch without None, and with its labels outside of a dictionary."""
+    x, y, weights = _parts(data)
+    return keras.utils.pack_x_y_sample_weight(x, _stand_in(x) if y is None and weights is not None else y, weights)
+
+
+def _stand_in(x: Any) -> tf.Tensor:
+    """Zeros in place of a missing y: Keras drops the weights of data without y."""
+    return tf.zeros(tf.shape(x)[:1], tf.uint8)

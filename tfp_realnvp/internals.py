@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 from keras.src.backend.common import global_state  # Keras's calls and scopes, see in_training().
+from keras.src.trainers import compile_utils  # The metrics that Keras's callbacks look at, see lower_is_better().
 from tensorflow.python.eager import record  # The gradient tapes that listen, see tapes_listen().
 from tensorflow_probability.python.internal import cache_util  # TFP's cache of bijectors, see bijectors/passes.py.
 
@@ -93,6 +94,16 @@ class TrainerHooks(keras.Model):
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Does nothing: the model is built. Keras would read a batch here, and so change the order of the data."""
+
+
+def lower_is_better(name: str) -> keras.metrics.Metric:
+    """A member of a model's `metrics` by which Keras's callbacks know the direction of a log, in their mode "auto".
+
+    They read it from a private attribute, of compiled metrics alone. It has no state.
+    """
+    metric = keras.metrics.Metric(name=name)
+    metric._direction = "down"
+    return compile_utils.MetricsList([metric])
 
 
 class OptimizerHooks:

@@ -127,8 +127,10 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
             average.assign(past * average + (1 - past) * variable)
 
     def update_variables(self, gradients: list, variables: list, learning_rate: Any) -> None:
-        step = tf.cast(self.iterations + 1, tf.float32)
-        correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
+        learning_rate = tf.convert_to_tensor(learning_rate)  # Of Keras's floatx.
+        step = tf.cast(self.iterations + 1, learning_rate.dtype)
+        power = lambda beta: tf.pow(tf.cast(beta, step.dtype), step)
+        correction = tf.sqrt(1 - power(self.beta_2)) / (1 - power(self.beta_1))
         numbers = dict(
             beta1_power=0.0,  # The learning rate has the bias correction, once for all variables.
             beta2_power=0.0,

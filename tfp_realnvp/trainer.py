@@ -8,15 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.common import as_array, check_positive, value_errors
+from tfp_realnvp.common import check_positive, value_errors
 from tfp_realnvp.discovery import refuse_untrained
 from tfp_realnvp.events import Events
 from tfp_realnvp.guard import StepGuard, step_counter
-from tfp_realnvp.internals import TrainerHooks
+from tfp_realnvp.internals import TrainerHooks, lower_is_better
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.optimizers import Adam, check_clipping
 from tfp_realnvp.progress import Progress
 from tfp_realnvp.replicas import nonempty_share, num_replicas, sum_over_replicas, take_from_the_first_replica
+
+_BITS_PER_DIM = lower_is_better("bits_per_dim")
 
 
 class FlowTrainer(TrainerHooks):
@@ -83,7 +85,7 @@ class FlowTrainer(TrainerHooks):
         this method with their first batch. A flow without `ActNorm` does not change.
 
         Args:
-          x, y: a batch, as for `train_on_batch`, or `(x, y)` or a TFDS dictionary as `x`.
+          x, y: a batch, as for `train_on_batch`, or `(x, y)` or a TFDS dictionary as `x`. Weights play no part.
 
         Raises:
           ValueError: as for `fit`.
@@ -93,8 +95,7 @@ class FlowTrainer(TrainerHooks):
         References: arXiv 1807.03039, section 3.1.
         """
         if self.needs_initialization:
-            self.events.check("x", x, y)
-            x, context = self.events.unpack((x, y))
+            x, context, _ = self.events.checked("x", x, y)
             with self.distribute_strategy.scope(), initializing(), value_errors():
                 self(x, context)
                 take_from_the_first_replica(self.weights)
@@ -109,9 +110,9 @@ class FlowTrainer(TrainerHooks):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of training on a batch, as Keras calls it."""
         guard = StepGuard(self.optimizer, self.progress, self.trainable_variables, self._state_of_forward_pass)
-        with nonempty_share(*self.events.unpack(data)) as (size, x, context):
+        with nonempty_share(*self.events.unpack(data), self.events.weights(data)) as (size, x, context, weights):
             with tf.GradientTape() as tape:
-                nats = -self(x, context, training=True)[:size]
+                nats = _weighted(-self(x, context, training=True), weights)[:size]
                 mean, count = _mean_over_replicas(nats)
                 # This replica's part of the loss: the gradients of the replicas are summed.
                 loss = tf.reduce_sum(nats) / tf.cast(count, nats.dtype)
@@ -125,8 +126,8 @@ class FlowTrainer(TrainerHooks):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of evaluation on a batch, as Keras calls it."""
-        with nonempty_share(*self.events.unpack(data)) as (size, x, context):
-            mean, count = _mean_over_replicas(-self(x, context, training=False)[:size])
+        with nonempty_share(*self.events.unpack(data), self.events.weights(data)) as (size, x, context, weights):
+            mean, count = _mean_over_replicas(_weighted(-self(x, context, training=False), weights)[:size])
         # Without this order TensorFlow could add a constant count although the data have ended.
         with tf.control_dependencies([mean]):
             self._nats.update_state(mean, sample_weight=count)
@@ -160,7 +161,7 @@ class FlowTrainer(TrainerHooks):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [self._nats]
+        return [self._nats, _BITS_PER_DIM]
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         nats = self._nats.result()
@@ -198,12 +199,16 @@ class FlowTrainer(TrainerHooks):
 
         Args:
           x: pixel levels of shape [N] + event_shape (uint8, or integers in any dtype), vectors (floats), a
-            `tf.data.Dataset` of batches of them or of `(x, y)`. TFDS dictionaries must hold "image" and, for a
-            class-conditional flow, "label". Vectors may also be a pandas DataFrame. Under a distribution strategy a
-            data set holds global batches, unless the strategy has distributed it.
+            `tf.data.Dataset` of batches of them, of `(x, y)` or of `(x, y, sample_weight)`, in which y may be None.
+            Also a generator or a `keras.utils.PyDataset` of such tuples, or one such tuple. TFDS dictionaries must
+            hold "image" and, for a class-conditional flow, "label". Vectors may also be a pandas DataFrame. Under a
+            distribution strategy a data set holds global batches, unless the strategy has distributed it.
           y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
           batch_size: number of events per step, if `x` is not a data set; None for 32.
-          validation_data: as `x`, or a tuple that begins with it.
+          validation_data: as `x`.
+          class_weight: {label: weight} for a class-conditional flow; other labels count 1.
+          sample_weight: the weights of the examples, not negative, [N]. As in Keras the loss is Σ weight · nats / N:
+            bits_per_dim is a mean where the weights have the mean 1.
           shuffle: whether to shuffle arrays before each epoch; data sets come in their own order.
           epochs and all others: as for `keras.Model.fit`.
 
@@ -212,15 +217,16 @@ class FlowTrainer(TrainerHooks):
 
         Raises:
           ValueError: for a wrong shape, levels that are not integers in [0, num_bins), NaN, no data, missing or wrong
-            labels or contexts, or weights of the examples.
+            labels or contexts, or weights that are negative or not finite.
 
         Example: `model.fit(images, batch_size=64, epochs=10, validation_data=held_out)`
         """
         _check_batch_size(batch_size)
-        self.events.check("x", x, y)
+        x, y, sample_weight = self.events.checked("x", x, y, sample_weight)
+        if class_weight is not None:
+            x, class_weight = self.events.weighed_by_class(x, sample_weight, class_weight)
         if validation_data is not None:
-            self.events.check("validation_data", validation_data)
-        x, y, validation_data = as_array(x), as_array(y), as_array(validation_data)
+            validation_data = self.events.checked("validation_data", validation_data)
         if self.needs_initialization:
             x, batch = self.events.first_batch(x, y, batch_size or 32, self.seed)
             self.initialize(*batch)
@@ -270,8 +276,7 @@ class FlowTrainer(TrainerHooks):
         """
         _check_batch_size(batch_size)
         if not kwargs.get(self.CACHED_EVALUATION):
-            self.events.check("x", x, y)
-        x, y = as_array(x), as_array(y)
+            x, y, sample_weight = self.events.checked("x", x, y, sample_weight)
         with value_errors():
             logs = super().evaluate(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs)
         if not self._nats.count.numpy():
@@ -322,8 +327,9 @@ class FlowTrainer(TrainerHooks):
 
         Example: `model.train_on_batch(images[:64], return_dict=True)["bits_per_dim"]`
         """
-        self.events.check("x", x, y)
-        x, y = as_array(x), as_array(y)
+        x, y, sample_weight = self.events.checked("x", x, y, sample_weight)
+        if class_weight is not None:
+            x, class_weight = self.events.weighed_by_class(x, sample_weight, class_weight)
         self.initialize(x, y)
         with value_errors():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
@@ -336,8 +342,7 @@ class FlowTrainer(TrainerHooks):
 
         Example: `model.test_on_batch(images[:64], return_dict=True)["bits_per_dim"]`
         """
-        self.events.check("x", x, y)
-        x, y = as_array(x), as_array(y)
+        x, y, sample_weight = self.events.checked("x", x, y, sample_weight)
         with value_errors():
             return super().test_on_batch(x, y, sample_weight, return_dict)
 
@@ -357,7 +362,7 @@ class FlowTrainer(TrainerHooks):
         """Checks `data`, as `fit` does, and yields batches of tensors.
 
         Args:
-          data: as `x` for `fit`, or `(x, y)`.
+          data: as `x` for `fit`; weights of the examples play no part.
           batch_size: number of events per batch, if `data` is not a data set.
 
         Yields:
@@ -366,12 +371,11 @@ class FlowTrainer(TrainerHooks):
         Example: `nats = [model.log_likelihood(x, context) for x, context in model.batches(images)]`
         """
         check_positive(batch_size=batch_size)
-        self.events.check("data", data)
-        if not isinstance(data, tf.data.Dataset):
-            x, context = self.events.unpack(data)
-            data = tf.data.Dataset.from_tensor_slices(x if context is None else (x, context)).batch(batch_size)
+        x, context, _ = self.events.checked("data", data)
+        if not isinstance(x, tf.data.Dataset):
+            x = tf.data.Dataset.from_tensor_slices((x, context)).batch(batch_size)
         with value_errors():
-            for batch in data:
+            for batch in x:
                 yield self.events.unpack(batch)
 
     # Checks.
@@ -382,9 +386,12 @@ class FlowTrainer(TrainerHooks):
         for name, value in arguments.items():
             if value is not None and not (self.events.contexts.size and name == self.events.contexts.name):
                 raise ValueError(f"{name} must be None for this flow")
-        y = arguments[self.events.contexts.name]
-        self.events.check("x", x, y)
-        return as_array(x) if y is None else (as_array(x), as_array(y))
+        x, y, _ = self.events.checked("x", x, arguments[self.events.contexts.name])
+        return x if y is None else (x, y)
+
+
+def _weighted(nats: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    return nats if weights is None else nats * tf.cast(weights, nats.dtype)
 
 
 def _mean_over_replicas(nats: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -16,6 +16,7 @@ from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.common import check_positive, draw_seed
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.events import checked_num_bins
+from tfp_realnvp.internals import sublayers
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.saving import FORMAT_VERSION, checked_config
 
@@ -108,6 +109,7 @@ class Architecture(FlowModel):
             dtype=policy,
             name=name,
         )
+        self._frozen_when_new = self._frozen_when_compiled = self._frozen()
 
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         """The layers of the flow in the papers' direction, data → latent, without the logit.
@@ -157,11 +159,50 @@ class Architecture(FlowModel):
         config = {**self._arguments, "dtype": keras.dtype_policies.serialize(self.dtype_policy), "name": self.name}
         if not isinstance(config.get("dequantization", ""), str):
             config["dequantization"] = keras.saving.serialize_keras_object(self.dequantization)
+        if self._frozen() != self._frozen_when_new:
+            config["frozen"] = self._frozen()
         return {**config, "format_version": FORMAT_VERSION}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Architecture":
-        return cls(**checked_config(config))
+        config = checked_config(config)
+        frozen = config.pop("frozen", None)
+        model = cls(**config)
+        if frozen is not None:
+            model._freeze(frozen)
+        return model
+
+    # The layers and weights that a user has frozen, by `trainable = False`, are data of the file. The optimizer has the
+    # state of the weights that were trainable when the model was compiled.
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        self._frozen_when_compiled = self._frozen()
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        if config is not None and self._frozen_when_compiled != self._frozen():
+            config["frozen"] = self._frozen_when_compiled
+        return config
+
+    def compile_from_config(self, config: Any) -> None:
+        now = self._frozen()
+        self._freeze(config.get("frozen", now))
+        super().compile_from_config({key: value for key, value in config.items() if key != "frozen"})
+        self._freeze(now)
+
+    def _parts(self) -> list[Any]:
+        """All layers, each before those inside it, then all weights."""
+        return [*sublayers(self), *self.weights]
+
+    def _frozen(self) -> tuple[int, ...]:
+        """The positions of the parts that are not trainable."""
+        return tuple(position for position, part in enumerate(self._parts()) if not part.trainable)
+
+    def _freeze(self, positions: Sequence[int]) -> None:
+        """Makes these parts not trainable, and all others trainable."""
+        for position, part in enumerate(self._parts()):
+            part.trainable = position not in positions
 
 
 def sequential(layers: Sequence[tfb.Bijector]) -> tfb.Chain:

@@ -129,7 +129,8 @@ class RealNVP(Architecture):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RealNVP":
         # Before format 2 each block of a residual network had weights of its own.
-        return cls(**checked_config(config, oldest=2 if len(config["event_shape"]) == 3 else 1))
+        checked_config(config, oldest=2 if len(config["event_shape"]) == 3 else 1)
+        return super().from_config(config)
 
     @classmethod
     def from_official_checkpoint(cls, prefix: Any, image_size: int | None = None, **kwargs: Any) -> "RealNVP":
