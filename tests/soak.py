@@ -30,6 +30,7 @@ THREADS, BATCH = 8, 16
 def calls_of(name, make, folder):
     """Name ↦ function without arguments, for every method and signature of a flow that gives answers."""
     model = make()
+    model.compile()
     randomize_weights(model.weights)
     labels = np.arange(BATCH) % model.num_classes if model.num_classes else None
     vectors = model.context_size and not model.num_classes
@@ -44,6 +45,8 @@ def calls_of(name, make, folder):
     calls = {
         "predict": lambda: model.predict(x, verbose=0, **given),
         "predict_on_batch": lambda: model.predict_on_batch(x, **given),
+        "evaluate": lambda: model.evaluate(x, y, verbose=0),
+        "test_on_batch": lambda: model.test_on_batch(x, y),
         "log_likelihood": lambda: model.log_likelihood(x, *of_y),
         "batch_moments": lambda: rnvp.evaluation.log_likelihood(model, (x, y), batch_moments=True),
         "encode": lambda: model.encode(x, *of_y),

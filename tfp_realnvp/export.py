@@ -107,7 +107,8 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
             z = sampling.latents(model.base_given(*checked), shape, temperature, seed, attempt)
             again, is_finite_now = model.decode_batch(z, *checked)
             kept = tf.reshape(is_finite, [-1, *[1] * len(model.event_shape)])
-            return attempt + 1, tf.where(kept, drawn, again), is_finite | is_finite_now
+            drawn = tf.ensure_shape(tf.where(kept, drawn, again), drawn.shape)
+            return attempt + 1, drawn, is_finite | is_finite_now
 
         nothing = tf.zeros(tf.stack([num_samples, *model.event_shape]), data.data_dtype)
         is_missing = lambda attempt, _, is_finite: (attempt < sampling.ATTEMPTS) & ~tf.reduce_all(is_finite)
