@@ -89,7 +89,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         z = sampling.latents(model.base_given(*checked), [] if checked else num_samples, temperature, seed)
         return {events: model.decode_batch(z, *checked)}
 
-    x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
+    x, z = batch(events, data.data_dtype), batch("latents", data.dtype, model.latent_shape)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
     inputs = {log_prob: [x], encode: [x], decode: [z], sample: draw}
     return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}

@@ -37,6 +37,16 @@ def sample(
     base = model.base_given(*contexts)
     if image_size is not None:
         base = base.copy(sample_shape=_image_shape(model, image_size))
+    if not model.has_latents:
+        if temperature != 1:
+            raise ValueError(f"temperature must be 1: {_without_latents(model)}; got {temperature!r}")
+
+        def draw(numbers: np.ndarray, *contexts: np.ndarray) -> tf.Tensor:
+            own_seed = tf.random.experimental.stateless_fold_in(_pair(seed), numbers[0])
+            distribution = model.distribution_given(*contexts)
+            return model.as_data(distribution.sample([] if contexts else len(numbers), seed=own_seed))
+
+        return _in_batches(draw, batch_size, np.arange(num_samples, dtype=np.int32), *contexts)
     z = latents(base, [] if contexts else num_samples, temperature, seed)
     return _in_batches(model.decode_batch, batch_size, z, *contexts)
 
@@ -52,8 +62,7 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
 
     Example: `latents(model.base_distribution, 16, temperature=0.7, seed=0)`
     """
-    seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] for a small seed.
-    z = base.sample(sample_shape, seed=seed)
+    z = base.sample(sample_shape, seed=_pair(seed))
     if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean allows no other.
         return z
     mean = base.mean()
@@ -62,6 +71,7 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
 
 def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
     """The latents of images or vectors; see `FlowModel.encode`."""
+    _check_latents(model)
     images = model.events.checked_array("images", images)
     contexts = model.events.contexts.of_events(len(images), context)
     return _in_batches(model.encode_batch, batch_size, images, *contexts)
@@ -69,7 +79,8 @@ def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int
 
 def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
     """The images or vectors of latents; see `FlowModel.decode`."""
-    z = model.events.checked_latents(z)
+    _check_latents(model)
+    z = model.events.checked_latents(z, model.latent_shape)
     contexts = model.events.contexts.of_events(len(z), context)
     return _in_batches(model.decode_batch, batch_size, z, *contexts)
 
@@ -84,6 +95,22 @@ def class_probabilities(model: "FlowModel", images: Any, batch_size: int = 64, n
     for draw in tf.range(num_draws, dtype=tf.int64):
         nats.append(_in_batches(lambda part, draw=draw: model.nats_of_classes(part, draw), batch_size, images))
     return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
+
+
+def _pair(seed: Any) -> tf.Tensor:
+    """A seed as TFP takes it: [seed, 0] for a small one."""
+    return tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)
+
+
+def _check_latents(model: "FlowModel") -> None:
+    if not model.has_latents:
+        raise ValueError(f"distribution must be a tfd.TransformedDistribution: {_without_latents(model)}")
+
+
+def _without_latents(model: "FlowModel") -> str:
+    """The reason why a distribution cannot be encoded, decoded or drawn from at another temperature."""
+    name = "this one" if model.context_size else type(model.distribution).__name__.strip("_")
+    return f"{name} has no single latent of each event"
 
 
 def _image_shape(model: "FlowModel", image_size: Any) -> tuple[int, int, int]:
