@@ -407,6 +407,33 @@ def test_without_contexts_there_are_none():
     assert NONE.of_events(6, None) == NONE.of_samples(6, None, None) == []
 
 
+COLUMNS = {
+    "bool": pd.DataFrame({"a": [0.5, 2.0], "b": [True, False]}),
+    "nullable": pd.DataFrame({"a": pd.array([0.5, 2.0], "Float32"), "b": pd.array([1, 0], "Int64")}),
+    "nullable bool": pd.DataFrame({"a": [0.5, 2.0], "b": pd.array([True, False], "boolean")}),
+    "objects": np.array([[0.5, True], [2.0, False]], object),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_of_numbers_of_any_type_are_numbers(name):
+    expected = [[0.5, 1.0], [2.0, 0.0]]
+    for values in (
+        of_points().checked("x", COLUMNS[name])[0],
+        of_points().checked_array("x", COLUMNS[name]),
+        of_points().checked_latents(COLUMNS[name]),
+        Contexts(None, 2, tf.float32).checked("y", COLUMNS[name]),
+    ):
+        assert values.dtype.kind == "f"
+        np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("other", [[1, pd.NA], ["1", "2"], ["a", "b"], pd.to_datetime(["2020-01-01"] * 2)])
+def test_columns_of_anything_else_are_refused(other):
+    with pytest.raises(ValueError, match="x must hold numbers; got "):
+        of_points().checked("x", pd.DataFrame({"a": [0.5, 2.0], "b": other}))
+
+
 # Tensors.
 
 BAD = {

@@ -602,6 +602,114 @@ def test_networks_in_float16_are_refused():
         model.compile()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_flows_of_16_bits_are_refused(dtype):
+    message = f"distribution must have dtype float32 or float64.*mixed_bfloat16.*; got {dtype}"
+    for make in (rnvp.VectorRealNVP, rnvp.NICE):
+        with pytest.raises(ValueError, match=message):
+            make((2,), hidden_units=[2], dtype=dtype)
+    with pytest.raises(ValueError, match=message):
+        rnvp.NICE((2,), hidden_units=[2]).with_dtype(dtype)
+    with pytest.raises(ValueError, match=message):
+        rnvp.FlowModel(tfd.Sample(tfd.Normal(tf.zeros([], dtype), 1.0), 2))
+
+
+# Other distributions than one flow.
+
+POINTS = np.random.default_rng(3).standard_normal([8, 2]).astype("float32")
+
+
+def mixture():
+    flows = [vector_flow(seed=seed).distribution for seed in (0, 1)]
+    return tfd.Mixture(tfd.Categorical(logits=[0.0, 0.0]), flows)
+
+
+WITHOUT_LATENTS = {
+    "Mixture": mixture,
+    "Independent": lambda: tfd.Independent(vector_flow().distribution, 0),
+    "Sample": lambda: tfd.Sample(vector_flow().distribution, 3),
+    "MixtureSameFamily": lambda: tfd.MixtureSameFamily(
+        tfd.Categorical(logits=[0.0, 0.0]), tfd.MultivariateNormalDiag(tf.constant([[-9.0, 0.0], [9.0, 0.0]]))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_LATENTS)
+def test_distributions_without_a_single_latent_are_drawn_from(name, eagerly):
+    distribution = WITHOUT_LATENTS[name]()
+    model = rnvp.FlowModel(distribution, seed=0)
+    model.compile(run_eagerly=True)
+    x = model.sample(5, seed=0, batch_size=3)
+    assert x.shape == (5, *distribution.event_shape) and len(np.unique(x)) == x.size
+    np.testing.assert_array_equal(model.sample(5, seed=0, batch_size=3), x)
+    model.fit(x, verbose=0)
+    assert model.base_distribution is distribution
+    with pytest.raises(ValueError, match=f"temperature must be 1: {name} has no single latent of each event; got 0.5"):
+        model.sample(2, temperature=0.5)
+    for method in (model.encode, model.decode):
+        with pytest.raises(ValueError, match=f"distribution must be a tfd.TransformedDistribution: {name} has no"):
+            method(x)
+    with pytest.raises(ValueError, match="image_size must be None"):
+        model.sample(2, image_size=(4, 4))
+
+
+def test_a_mixture_of_image_flows_draws_levels_of_each_class(eagerly):
+    images = lambda seed: rnvp.Glow((4, 4, 1), 1, steps_per_scale=1, filters=2, num_bins=17, seed=seed).distribution
+    model = rnvp.FlowModel(tfd.Mixture(tfd.Categorical(logits=[0.0, 0.0]), [images(0), images(1)]), num_bins=17)
+    x = model.sample(3, seed=0)
+    assert x.dtype == np.uint8 and x.max() < 17 and x.shape == (3, 4, 4, 1)
+    of_class = rnvp.FlowModel(lambda context: tfd.Independent(tfd.Normal(100 * context, 1.0), 1), num_classes=2)
+    np.testing.assert_array_equal(of_class.sample(4, seed=0, labels=[0, 1, 1, 0]).argmax(axis=1), [0, 1, 1, 0])
+    with pytest.raises(ValueError, match="temperature must be 1: this one has no single latent"):
+        of_class.sample(4, temperature=0.5)
+
+
+def test_latents_have_the_shape_of_the_base(eagerly):
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), 4)
+    model = rnvp.FlowModel(tfd.TransformedDistribution(base, tfb.Reshape([2, 2])))
+    x = np.arange(12.0, dtype="float32").reshape([3, 2, 2])
+    z = model.encode(x)
+    assert z.shape == (3, 4) and model.latent_shape == (4,)
+    np.testing.assert_array_equal(model.decode(z), x)
+    np.testing.assert_array_equal(model.join_latents(model.latents_by_scale(z)), z)
+    with pytest.raises(ValueError, match=r"z must have shape \[N\] \+ \(4,\); got \(3, 2, 2\)"):
+        model.decode(x)
+
+
+def test_a_slice_of_a_conditional_flow_is_one_of_its_contexts():
+    model = rnvp.NICE((2,), hidden_units=[2], num_classes=3)
+    for slices in (0, slice(1), (Ellipsis, tf.newaxis)):
+        with pytest.raises(ValueError, match=r"given\(context\) has no slices: take a slice of the context"):
+            model.given([0, 1])[slices]
+    assert model.given([0, 1][0]).batch_shape == ()
+
+
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_an_empty_batch_has_an_empty_answer(run_eagerly):
+    """TensorFlow's convolutions give an empty batch a wrong number of channels."""
+    model = rnvp.Glow((4, 4, 1), 2, steps_per_scale=1, filters=2, num_bins=17, num_classes=2, seed=0)
+    model.compile(run_eagerly=run_eagerly)
+    images, labels = np.zeros([3, 4, 4, 1], "uint8"), np.zeros(3, "int64")
+    assert model.log_likelihood(images[:0], labels[:0]).shape == (0,)
+    assert model.encode_batch(images[:0], labels[:0]).shape == (0, 4, 4, 1)
+    assert model.decode_batch(np.zeros([0, 4, 4, 1], "float32"), labels[:0])[0].shape == (0, 4, 4, 1)
+    data = tf.data.Dataset.from_generator(
+        lambda: iter([(images, labels), (images[:0], labels[:0])]),
+        output_signature=(tf.TensorSpec([None, 4, 4, 1], tf.uint8), tf.TensorSpec([None], tf.int64)),
+    )
+    assert model.predict(data, verbose=0).shape == (3,)
+    for method in (model.predict, model.evaluate, model.fit):
+        with pytest.raises(ValueError, match="x must not be empty; got shape"):
+            method((images[:0], labels[:0]))
+
+
+@pytest.mark.parametrize("name", ["flow.h5", "flow.hdf5"])
+def test_hdf5_files_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"filepath must end in \.keras: .*save_weights.*export.*; got '.*flow.h"):
+        vector_flow().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_how_it_is_compiled_is_saved(tmp_path):
     model = rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=[2], seed=0)
     model.compile(steps_per_execution=4, run_eagerly=True, jit_compile=False)

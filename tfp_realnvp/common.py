@@ -59,10 +59,11 @@ def check_positive(**sizes: Any) -> None:
 def as_array(data: Any) -> Any:
     """Converts lists and pandas objects to arrays; returns anything else unchanged.
 
-    Example: `as_array(pandas.DataFrame({"a": [1, 2]}))` has shape [2, 1].
+    Example: `as_array(pandas.DataFrame({"a": [1, 2], "b": [True, False]}))` is [[1, 1], [2, 0]].
     """
-    if hasattr(data, "to_numpy"):
-        return data.to_numpy()
+    data = data.to_numpy() if hasattr(data, "to_numpy") else data
+    if isinstance(data, np.ndarray) and data.dtype == object:  # Columns of different or of nullable types.
+        data = data.tolist()
     return np.asarray(data) if isinstance(data, list) else data
 
 

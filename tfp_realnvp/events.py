@@ -48,10 +48,15 @@ class Events:
           contexts: `Contexts`.
 
         Raises:
-          ValueError: for an unknown event shape, or a batch shape other than the contexts'.
+          ValueError: for an unknown event shape, a dtype of 16 bits, or a batch shape other than the contexts'.
         """
         if not distribution.event_shape.is_fully_defined():
             raise ValueError(f"distribution must have a known event shape; got {distribution.event_shape}")
+        if distribution.dtype not in (tf.float32, tf.float64):
+            raise ValueError(
+                "distribution must have dtype float32 or float64, also where networks compute in bfloat16 "
+                f'(dtype="mixed_bfloat16"): a log-likelihood needs their digits; got {distribution.dtype.name}'
+            )
         if distribution.batch_shape.rank != (1 if contexts.size else 0):
             raise ValueError(
                 f"distribution must have {'the context’s' if contexts.size else 'no'} batch shape; got "
@@ -341,15 +346,16 @@ class Events:
         with tf.control_dependencies([assert_that(allowed, f"x must hold integers from 0 to {self._last_level}")]):
             return tf.identity(x)
 
-    def checked_latents(self, z: Any) -> np.ndarray:
-        """Latents as an array, [N] + shape, of the flow's dtype.
+    def checked_latents(self, z: Any, shape: tuple | None = None) -> np.ndarray:
+        """Latents as an array, [N] + shape, of the flow's dtype; None for the shape of an event.
 
         Raises:
           ValueError: for another shape, no latents, entries that are not numbers, or NaN.
         """
-        z = np.asarray(z)
-        if tuple(z.shape[1:]) != self.shape:
-            raise ValueError(f"z must have shape [N] + {self.shape}; got {tuple(z.shape)}")
+        z = np.asarray(as_array(z))
+        shape = self.shape if shape is None else shape
+        if tuple(z.shape[1:]) != shape:
+            raise ValueError(f"z must have shape [N] + {shape}; got {tuple(z.shape)}")
         if not z.size or z.dtype.kind not in "iuf":
             raise ValueError(f"z must hold numbers, and not be empty; got {z.dtype} of shape {z.shape}")
         if np.isnan(z).any():

@@ -115,7 +115,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         _, drawn, is_finite = tf.while_loop(is_missing, draw, [0, nothing, tf.fill([num_samples], False)])
         return {events: _all_finite(drawn, is_finite)}
 
-    x, z = batch(events, data.data_dtype), batch("latents", data.dtype)
+    x, z = batch(events, data.data_dtype), batch("latents", data.dtype, model.latent_shape)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
     inputs = {log_prob: [x], encode: [x], decode: [z], sample: draw}
     return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}

@@ -20,6 +20,7 @@ from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
 from tfp_realnvp.networks.moments import fixed_averages
 from tfp_realnvp.precision import check_computable
+from tfp_realnvp.replicas import with_stand_in
 from tfp_realnvp.representation import describe, layers_of
 from tfp_realnvp.trainer import FlowTrainer
 
@@ -44,9 +45,10 @@ class FlowModel(FlowTrainer):
 
     Args:
       distribution: `tfd.Distribution` over pixel values in [0, num_bins), or over vectors. `encode`, `decode` and
-        `bijector` need a `tfd.TransformedDistribution`. The networks of its bijectors become the model's. For a
-        conditional flow, a function of the context, a float tensor [batch, size] (one-hot for classes). It returns a
-        distribution of batch shape [batch], from the same networks at each call (see `networks.WithContext`).
+        temperatures need a `tfd.TransformedDistribution`: a mixture, for example, has no single latent. The networks of
+        its bijectors become the model's. For a conditional flow, a function of the context, a float tensor [batch,
+        size] (one-hot for classes). It returns a distribution of batch shape [batch], from the same networks at each
+        call (see `networks.WithContext`).
       num_bins: number of pixel levels, or None for continuous data. "auto": 256 for events of rank 3, None otherwise.
       seed: int, the seed of the dequantization noise; None draws one.
       dequantization: the noise that `fit`, `evaluate` and `predict` add to pixel levels: "uniform", "variational", or a
@@ -89,6 +91,8 @@ class FlowModel(FlowTrainer):
         self._distribution = distribution
         example = self._example_distribution(contexts)
         self.events = Events.of(example, num_bins, contexts)
+        self.has_latents = hasattr(example, "bijector")  # TFP makes instances of several classes of that name.
+        self.latent_shape = tuple(example.distribution.event_shape) if self.has_latents else self.event_shape
         self.seed = draw_seed(seed)
         self.dequantization: Any = None
         if self.num_bins is not None:
@@ -151,7 +155,8 @@ class FlowModel(FlowTrainer):
 
     def base_given(self, context: Any = None) -> tfd.Distribution:
         """The distribution of a latent; for a conditional flow, of one latent per context."""
-        return getattr(self.distribution_given(context), "distribution", self._distribution)
+        distribution: Any = self.distribution_given(context)
+        return distribution.distribution if self.has_latents else distribution
 
     @property
     def bijector(self) -> tfb.Bijector:
@@ -161,7 +166,8 @@ class FlowModel(FlowTrainer):
     @property
     def base_distribution(self) -> tfd.Distribution:
         """The `tfd.Distribution` of the latents of a flow without a context."""
-        return getattr(self.distribution, "distribution", self.distribution)
+        distribution: Any = self.distribution
+        return distribution.distribution if self.has_latents else distribution
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -186,7 +192,9 @@ class FlowModel(FlowTrainer):
     @property
     def is_convolutional(self) -> bool:
         """Whether `sample(image_size=...)` may draw images of another size than in training."""
-        return not self.context_size and len(self.event_shape) == 3 and isinstance(self.base_distribution, tfd.Sample)
+        if self.context_size or not self.has_latents or len(self.event_shape) != 3:
+            return False
+        return isinstance(self.base_distribution, tfd.Sample)
 
     def latents_by_scale(self, z: Any) -> list[np.ndarray]:
         """Splits latents by scale: an array [batch] + event_shape into a list of arrays [batch, ...], the finest first.
@@ -196,11 +204,11 @@ class FlowModel(FlowTrainer):
 
         Example: `*fine, coarsest = model.latents_by_scale(model.encode(images))`
         """
-        return [self.events.checked_latents(z)]
+        return [self.events.checked_latents(z, self.latent_shape)]
 
     def join_latents(self, latents: Sequence[Any]) -> np.ndarray:
         """The inverse of `latents_by_scale`: an array of shape [batch] + event_shape."""
-        return self.events.checked_latents(latents[0])
+        return self.events.checked_latents(latents[0], self.latent_shape)
 
     def networks_by_scale(self) -> list[list[keras.layers.Layer]]:
         """The networks in the order of the data's path, one list per scale, the finest first."""
@@ -239,14 +247,15 @@ class FlowModel(FlowTrainer):
         """
         x = tf.cast(self.events.of_known_shape(inputs), self.events.dtype)
         draw = tf.constant(draw, tf.int64)
-        contexts = [tf.cast(context, self.events.contexts.dtype)] if self.context_size else []
+        context = tf.cast(context, self.events.contexts.dtype) if self.context_size else None
         if self.run_eagerly:
-            return self._infer(x, draw, *contexts, batch_moments=batch_moments)
-        return (self._inference_of_batch if batch_moments else self._inference)(x, draw, *contexts)
+            return self._infer(x, draw, context, batch_moments=batch_moments)
+        graph = self._inference_of_batch if batch_moments else self._inference
+        return graph(x, draw, *([] if context is None else [context]))
 
-    def _infer(self, x: tf.Tensor, draw: tf.Tensor, context: Any = None, *, batch_moments: bool) -> tf.Tensor:
+    def _infer(self, x: tf.Tensor, draw: tf.Tensor, context: tf.Tensor | None, *, batch_moments: bool) -> tf.Tensor:
         with fixed_averages():
-            return self(x, context, training=batch_moments, draw=draw)
+            return with_stand_in(lambda *batch: self(*batch, training=batch_moments, draw=draw), x, context)
 
     # Classes, samples and latents.
 
@@ -287,7 +296,8 @@ class FlowModel(FlowTrainer):
 
         Args:
           num_samples: int.
-          temperature: non-negative float T: the latents are mean + T · (z − mean), with z from their distribution.
+          temperature: non-negative float T: the latents are mean + T · (z − mean), with z from their distribution. 1
+            for a distribution without latents, such as a mixture.
           seed: int; None draws one.
           batch_size: number of latents to decode at a time.
           image_size: (height, width) of the images, if other than in training. The flow must be fully convolutional,
@@ -312,7 +322,7 @@ class FlowModel(FlowTrainer):
           batch_size: number of events per pass.
 
         Raises:
-          ValueError: as for `fit`.
+          ValueError: as for `fit`, and for a distribution without latents.
 
         Example: `z = model.encode(images)`
         """
@@ -326,7 +336,8 @@ class FlowModel(FlowTrainer):
           context, batch_size: as for `encode`.
 
         Raises:
-          ValueError: for another shape of `z`, for NaN, or for latents so far from 0 that the flow overflows.
+          ValueError: for another shape of `z`, for NaN, for latents so far from 0 that the flow overflows, or for a
+            distribution without latents.
 
         Example: `model.decode(0.5 * (z[:1] + z[1:2]))` is halfway between two images.
         """
@@ -336,12 +347,17 @@ class FlowModel(FlowTrainer):
     def encode_batch(self, images: tf.Tensor, context: Any = None) -> tf.Tensor:
         """The graph behind `encode`: the latents of a batch of checked events."""
         x = tf.cast(images, self.events.dtype)
-        return self.distribution_given(context).bijector.inverse(x if self.num_bins is None else x + 0.5)
+        inverse = lambda x, context: self.distribution_given(context).bijector.inverse(x)
+        return with_stand_in(inverse, x if self.num_bins is None else x + 0.5, context)
 
     @tf.function(reduce_retracing=True)
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The graph behind `decode` and `sample`: the events of a batch of latents, and whether each is finite."""
-        x = self.distribution_given(context).bijector.forward(z)
+        forward = lambda z, context: self.distribution_given(context).bijector.forward(z)
+        return self.as_data(with_stand_in(forward, z, context))
+
+    def as_data(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values that the distribution draws as events, pixel levels or vectors, and whether each event is finite."""
         is_finite = tf.reduce_all(tf.math.is_finite(x), axis=range(1, x.shape.rank))
         if self.num_bins is None:
             return x, is_finite
@@ -358,8 +374,17 @@ class FlowModel(FlowTrainer):
     # Files.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Keras's `save`; a `.keras` file is replaced as a whole, so that a crash leaves the old one intact."""
+        """Keras's `save`; a `.keras` file is replaced as a whole, so that a crash leaves the old one intact.
+
+        Raises:
+          ValueError: for an HDF5 file, which no loader could read.
+        """
         path = pathlib.Path(filepath)
+        if path.suffix in (".h5", ".hdf5"):
+            raise ValueError(
+                "filepath must end in .keras: flows have no HDF5 format. save_weights() writes .weights.h5, and "
+                f"export() a SavedModel; got {str(filepath)!r}"
+            )
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             return super().save(filepath, overwrite=overwrite, **kwargs)
         draft = path.with_name(f"draft.{path.name}")

@@ -2,7 +2,7 @@
 
 import contextlib
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -68,12 +68,29 @@ def nonempty_share(*tensors: Any) -> Iterator[tuple]:
         yield size, *tensors
         return
     missing = tf.maximum(1 - size, 0)
-    padded = [None if x is None else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for x in tensors]
     token = _presence.set(tf.cast(1 - missing, tf.float32))
     try:
-        yield size, *padded
+        yield size, *_filled_up(missing, tensors)
     finally:
         _presence.reset(token)
+
+
+def with_stand_in(function: Callable[..., tf.Tensor], *tensors: Any) -> tf.Tensor:
+    """The result of `function` on a batch of any size: for an empty one, of one example of zeros, without its result.
+
+    Args:
+      function: function of the tensors, to a tensor [size, ...].
+      *tensors: tensors or arrays of shape [size, ...], or None.
+
+    Example: `with_stand_in(network, images)`
+    """
+    batch = [None if x is None else tf.convert_to_tensor(x) for x in tensors]
+    size = tf.shape(batch[0])[0]
+    return function(*_filled_up(tf.maximum(1 - size, 0), batch))[:size]
+
+
+def _filled_up(missing: tf.Tensor, tensors: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    return [None if x is None else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for x in tensors]
 
 
 def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

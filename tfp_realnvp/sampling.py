@@ -41,18 +41,36 @@ def sample(
     base = model.base_given(*contexts)
     if image_size is not None:
         base = base.copy(sample_shape=_image_shape(model, image_size))
-    draw = functools.partial(latents, base, [] if contexts else num_samples, temperature, seed)
-    decoded, is_finite = _in_batches(model.decode_batch, batch_size, draw(), *contexts)
+    if model.has_latents:
+        shape: Any = [] if contexts else num_samples
+        values = lambda attempt: latents(base, shape, temperature, seed, attempt).numpy()
+        decode = model.decode_batch
+    elif temperature != 1:
+        raise ValueError(f"temperature must be 1: {_without_latents(model)}; got {temperature!r}")
+    else:
+        # A seed for each sample; a batch takes its first.
+        values = lambda attempt: np.random.default_rng([seed, attempt]).integers(
+            2**31, size=[num_samples, 2], dtype=np.int32
+        )
+        decode = functools.partial(_draw_values, model)
+    numbers = np.arange(num_samples)
+    samples, is_finite = _in_batches(decode, batch_size, values(0), *contexts)
     num_lost = np.sum(~is_finite)
     for attempt in range(1, ATTEMPTS):
-        lost = np.flatnonzero(~is_finite)
+        lost = numbers[~is_finite]
         if lost.size:
-            again = [np.asarray(part)[lost] for part in (draw(attempt), *contexts)]
-            decoded[lost], is_finite[lost] = _in_batches(model.decode_batch, batch_size, *again)
+            again = (part[lost] for part in (values(attempt), *contexts))
+            samples[lost], is_finite[lost] = _in_batches(decode, batch_size, *again)
     _check_finite(is_finite)
     if num_lost:
         warnings.warn(f"{num_lost} of {num_samples} samples were not finite and were drawn again", stacklevel=3)
-    return decoded
+    return samples
+
+
+def _draw_values(model: "FlowModel", seeds: np.ndarray, *contexts: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """The events of a distribution without latents, by the first of these seeds, and whether each is finite."""
+    distribution = model.distribution_given(*contexts)
+    return model.as_data(distribution.sample([] if contexts else len(seeds), seed=seeds[0]))
 
 
 ATTEMPTS = 10
@@ -71,9 +89,7 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
 
     Example: `latents(model.base_distribution, 16, temperature=0.7, seed=0)`
     """
-    seed = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)  # [seed, 0] for a small seed.
-    seed = tf.where(tf.equal(attempt, 0), seed, tf.random.fold_in(seed, attempt))
-    z = base.sample(sample_shape, seed=seed)
+    z = base.sample(sample_shape, seed=_seed_of(seed, attempt))
     if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean allows no other.
         return z
     mean = base.mean()
@@ -82,6 +98,7 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
 
 def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
     """The latents of images or vectors; see `FlowModel.encode`."""
+    _check_latents(model)
     images = model.events.checked_array("images", images)
     contexts = model.events.contexts.of_events(len(images), context)
     return _in_batches(model.encode_batch, batch_size, images, *contexts)
@@ -89,7 +106,8 @@ def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int
 
 def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
     """The images or vectors of latents; see `FlowModel.decode`."""
-    z = model.events.checked_latents(z)
+    _check_latents(model)
+    z = model.events.checked_latents(z, model.latent_shape)
     contexts = model.events.contexts.of_events(len(z), context)
     decoded, is_finite = _in_batches(model.decode_batch, batch_size, z, *contexts)
     _check_finite(is_finite)
@@ -106,6 +124,23 @@ def class_probabilities(model: "FlowModel", images: Any, batch_size: int = 64, n
     for draw in tf.range(num_draws, dtype=tf.int64):
         nats.append(_in_batches(lambda part, draw=draw: model.nats_of_classes(part, draw), batch_size, images))
     return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
+
+
+def _seed_of(seed: Any, attempt: Any) -> tf.Tensor:
+    """The seed of one attempt as TFP takes it: [seed, 0] for the first attempt with a small seed."""
+    pair = tf.bitcast(tf.convert_to_tensor(seed, tf.int64), tf.int32)
+    return tf.where(tf.equal(attempt, 0), pair, tf.random.fold_in(pair, attempt))
+
+
+def _check_latents(model: "FlowModel") -> None:
+    if not model.has_latents:
+        raise ValueError(f"distribution must be a tfd.TransformedDistribution: {_without_latents(model)}")
+
+
+def _without_latents(model: "FlowModel") -> str:
+    """The reason why a distribution cannot be encoded, decoded or drawn from at another temperature."""
+    name = "this one" if model.context_size else type(model.distribution).__name__.strip("_")
+    return f"{name} has no single latent of each event"
 
 
 def _image_shape(model: "FlowModel", image_size: Any) -> tuple[int, int, int]:

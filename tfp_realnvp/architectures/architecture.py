@@ -94,7 +94,7 @@ class Architecture(FlowModel):
             base = tfd.Sample(self.latent(tf.zeros([], policy.variable_dtype), 1.0), shape)
             if context is not None:
                 batch_shape = tf.shape(context)[:-1]
-                base = tfd.BatchBroadcast(base, batch_shape)
+                base = _PerContext(base, batch_shape)
                 layers = [Broadcast(batch_shape, len(shape)), *layers]
             return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
 
@@ -203,6 +203,13 @@ class Architecture(FlowModel):
         """Makes these parts not trainable, and all others trainable."""
         for position, part in enumerate(self._parts()):
             part.trainable = position not in positions
+
+
+class _PerContext(tfd.BatchBroadcast):
+    """The latents of a flow given contexts. A slice of it would leave the contexts of the networks as they are."""
+
+    def __getitem__(self, slices: Any) -> Any:
+        raise ValueError("given(context) has no slices: take a slice of the context, given(context[...])")
 
 
 def sequential(layers: Sequence[tfb.Bijector]) -> tfb.Chain:
