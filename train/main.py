@@ -7,6 +7,7 @@
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
+  python -m train.main --mode=doctor                            what the machine has, and whether a tiny flow works
 
 Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
 stopped run: it resumes from its last checkpoint, and ends with the result of a run without a stop. The workdir holds
@@ -36,7 +37,7 @@ __doc__ = __doc__.replace("python -m train.main", COMMAND)  # for --help
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 if CONFIGS.is_relative_to(pathlib.Path.cwd()):
     CONFIGS = CONFIGS.relative_to(pathlib.Path.cwd())  # for shorter messages
-MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score")
+MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score", "doctor")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -94,7 +95,7 @@ _DATA_DIR = flags.DEFINE_string(
     None,
     "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder and for mode=score.",
 )
-_MODEL = flags.DEFINE_string("model", "model.keras", "Every mode but train: the model's file in the workdir.")
+_MODEL = flags.DEFINE_string("model", "model.keras", "The other modes than train: the model's file in the workdir.")
 _INIT_FROM_OFFICIAL = flags.DEFINE_string(
     "init_from_official",
     None,
@@ -135,6 +136,10 @@ def main(argv: list[str]) -> None:
 
 def run_mode() -> None:
     """Does what the flags ask for."""
+    if _MODE.value == "doctor":
+        from . import doctor
+
+        raise SystemExit(0 if doctor.examine() else 1)
     # TensorFlow takes seconds to import, so the flags are checked before.
     import tensorflow as tf
 

@@ -197,7 +197,7 @@ def test_help_says_what_there_is():
         "--config",
         "--workdir",
         "--mode",
-        "<train|evaluate|recalibrate|sample|figures|score>",
+        "<train|evaluate|recalibrate|sample|figures|score|doctor>",
         "--data_dir",
         "--strategy",
         "--num_samples",
@@ -211,7 +211,7 @@ def test_help_says_what_there_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score>"),
+        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score|doctor>"),
         (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),

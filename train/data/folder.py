@@ -135,6 +135,8 @@ def picture_size(path: str, max_pixels: int) -> tuple[int, int]:
         raise ValueError(
             f"the picture cannot be read: Unknown image file format. One of {', '.join(FORMATS)} required."
         ) from error
+    except PIL.Image.DecompressionBombError as error:  # Pillow has a limit of its own, far above ours.
+        raise ValueError(f"the picture must have at most {max_pixels} pixels (config.max_pixels): {error}") from error
     except Exception as error:  # Damaged bytes can raise any exception in Pillow.
         raise ValueError(f"the picture cannot be read: {error}") from error
     if height * width * frames > max_pixels:

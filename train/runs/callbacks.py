@@ -76,7 +76,7 @@ class MetricsFile(keras.callbacks.Callback):
         super().__init__()
         self._path = path
         kept = []
-        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
             try:
                 if json.loads(line)["epoch"] <= first_epoch:
                     kept.append(line + "\n")

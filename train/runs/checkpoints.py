@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import pathlib
 import signal
 import threading
@@ -230,8 +231,12 @@ def termination() -> Iterator[threading.Event]:
     def interrupt(number: int, frame: Any) -> None:
         terminated.set()
         interrupted.set()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait for TensorFlow.
 
+    # Python calls the handlers when TensorFlow returns. The numbers of the signals are in the pipe at once.
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    wakeup = signal.set_wakeup_fd(write)
+    threading.Thread(target=_exit_at_the_second_interrupt, args=[read], daemon=True).start()
     then = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: terminated.set()),
         signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
@@ -244,6 +249,18 @@ def termination() -> Iterator[threading.Event]:
     finally:
         for number, handler in then.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(write)
+
+
+def _exit_at_the_second_interrupt(signals: int) -> None:
+    """Reads the numbers of signals from a pipe until its end, and ends the process at the second SIGINT."""
+    interrupts = 0
+    with open(signals, "rb", buffering=0) as pipe:
+        while number := pipe.read(1):
+            interrupts += number == bytes([signal.SIGINT])
+            if interrupts == 2:
+                os._exit(128 + signal.SIGINT)
 
 
 def step_of(model: rnvp.FlowModel) -> int:

@@ -105,8 +105,10 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The dictionary that a file holds.
 
     Raises:
-      ValueError: if it is damaged.
+      ValueError: if it is damaged, or no regular file.
     """
+    if not path.is_file():  # Reading may wait forever.
+        raise ValueError(f"{path} must be a regular file, or a link to one")
     try:
         value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import re
+import struct
+import zlib
 
 import keras
 import numpy as np
@@ -112,6 +114,14 @@ def hostile(folder, name):
         case "bomb":
             Image.new("1", (20_000, 5_000)).save(path)
             return limit + "5000 × 20000"
+        case "vast":
+            chunks = {b"IHDR": struct.pack(">2I5B", 23_000, 23_000, 8, 0, 0, 0, 0), b"IDAT": b"", b"IEND": b""}
+            parts = [
+                struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+                for kind, data in chunks.items()
+            ]
+            path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+            return "the picture must have at most 100 pixels (config.max_pixels): Image size (529000000 pixels)"
         case "frames":
             images = [Image.new("L", (5, 5), number) for number in range(9)]
             images[0].save(path, "GIF", save_all=True, append_images=images[1:])
@@ -123,7 +133,7 @@ def hostile(folder, name):
     return "the picture must be a regular file, or a link to one"
 
 
-@pytest.mark.parametrize("name", ["fifo", "zeros", "nowhere", "bomb", "frames", "sparse"])
+@pytest.mark.parametrize("name", ["fifo", "zeros", "nowhere", "bomb", "vast", "frames", "sparse"])
 def test_what_never_ends_or_is_too_large_is_not_read(name, tmp_path):
     message = re.escape(hostile(tmp_path, name))
     with pytest.raises(ValueError, match=message):

@@ -209,8 +209,6 @@ def test_signals_end_the_run_when_the_next_step_is_saved(number, code, step, mod
     def terminate(batch, logs):
         if checkpoints.step_of(model) == step - 1:
             os.kill(os.getpid(), number)
-            if number == signal.SIGINT:
-                assert signal.getsignal(number) == signal.SIG_DFL  # A second one ends the process at once.
 
     sender = keras.callbacks.LambdaCallback(on_train_batch_begin=terminate)
     with pytest.raises(SystemExit) as caught, checkpoints.termination() as termination:
@@ -220,6 +218,17 @@ def test_signals_end_the_run_when_the_next_step_is_saved(number, code, step, mod
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN, signal.SIG_DFL]
     for each, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
         signal.signal(each, handler)
+
+
+def test_a_second_sigint_ends_the_process(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set() if code == 130 else None)
+    with checkpoints.termination() as termination:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert termination.is_set() and not ended.wait(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert ended.wait(10)
 
 
 def test_without_a_signal_the_handlers_are_as_before():

@@ -89,5 +89,16 @@ def test_a_damaged_file_is_named(text, tmp_path):
         workdir.check_workdir(default.get_config(), tmp_path)
 
 
+def test_a_fifo_in_the_way_is_not_waited_for(tmp_path):
+    for name in ("config.json", "config.json.tmp", "lock"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="config.json must be a regular file"):
+        workdir.check_workdir(default.get_config(), tmp_path)
+    with pytest.raises(OSError, match="lock"), workdir.only_run_in(tmp_path):
+        pass
+    workdir.write_json(tmp_path / "config.json", {"a": 1})
+    assert workdir.read_json(tmp_path / "config.json") == {"a": 1}
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))
