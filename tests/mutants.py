@@ -188,7 +188,7 @@ MUTANTS = (
     Mutant(
         "Adam without its second bias correction",
         "tfp_realnvp/optimizers.py",
-        "correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))",
+        "correction = tf.sqrt(1 - power(self.beta_2)) / (1 - power(self.beta_1))",
         "correction = 1 / (1 - tf.pow(self.beta_1, step))",
         ("tests/test_optimizers.py",),
     ),
