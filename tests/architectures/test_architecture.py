@@ -385,5 +385,14 @@ def test_a_wrong_number_of_levels_is_refused(num_bins):
         make("Glow", num_bins=num_bins)
 
 
+@every_family
+def test_xla_computes_the_same_log_likelihoods(family, in_graphs):
+    model = family.cls(**family.small, seed=0)
+    laws.randomize_weights(model.weights)
+    x, _ = data_of(model)
+    model.compile(jit_compile=True)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model.log_likelihood(x), rtol=1e-4)
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))
