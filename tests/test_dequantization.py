@@ -53,6 +53,15 @@ def test_noise_depends_on_the_image_but_not_on_its_batch():
     assert np.abs(noise(almost) - together[:1]).mean() > 0.2
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+def test_noise_is_the_same_bit_for_bit_under_xla(dtype):
+    images = tf.constant(random_images(3).astype(dtype))
+    for seed in ((0, 0), (2**62, -1)):
+        draw = lambda seed: dequantization.uniform(images, 256, seed)
+        seed = tf.constant(seed, tf.int64)
+        np.testing.assert_array_equal(tf.function(draw, jit_compile=True)(seed), draw(seed))
+
+
 def test_each_seed_draws_other_noise():
     images = random_images(1)
     draws = [noise(images, seed=seed) for seed in ((0, 0), (0, 1), (1, 0), (0, -1))]

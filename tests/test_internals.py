@@ -3,6 +3,7 @@
 import inspect
 import pathlib
 import re
+import threading
 
 import keras
 import numpy as np
@@ -27,7 +28,7 @@ OVERRIDDEN = {
         "_get_variable_index",
         "update_step",
     ],
-    internals.BijectorCache: ["_lookup", "_attributes", "_invoke"],
+    internals.BijectorCache: ["_get_or_create_edge", "_invoke"],
     tfp.bijectors.Bijector: [
         "_cache",
         "_no_dependency",
@@ -101,13 +102,52 @@ def test_watched_variables_are_those_that_are_read():
     assert result == 2.0 and [v is read for v in watched] == [True] and other == 2.0
 
 
-def test_listening_tapes_and_their_tensors_are_known():
-    x = tf.constant(1.0)
-    assert not internals.tapes_listen()
-    with tf.GradientTape() as tape:
-        assert internals.tapes_listen() and not internals.is_recorded(x)
-        tape.watch(x)
-        assert internals.is_recorded(x) and internals.is_recorded(2 * x)
+def test_the_tapes_that_listen_are_known():
+    x, listening = tf.constant(1.0), internals.listening_tapes
+    assert listening() == ()
+    with tf.GradientTape() as outer:
+        begun = listening()
+        outer.watch(x)
+        watching = listening()
+        with tf.GradientTape(), tf.autodiff.ForwardAccumulator(x, x):
+            assert len(listening()) == 3 and listening()[0] == watching[0]
+        assert listening() == watching != begun and len(begun) == 1
+        with outer.stop_recording():
+            assert listening() == ()
+        assert listening() not in ((), begun, watching)
+        outer.watch(tf.Variable(1.0))
+        watching = listening()
+        outer.reset()
+        assert len(listening()) == 1 and listening() != watching
+    outer.watch(x)
+    assert listening() == ()
+    with tf.GradientTape() as next_one:
+        assert listening() != watching
+        next_one.gradient(x, x)  # ends the tape
+        assert listening() == ()
+
+
+def test_the_tapes_of_a_thread_are_its_own():
+    seen = []
+    with tf.GradientTape():
+        thread = threading.Thread(target=lambda: seen.append(internals.listening_tapes()))
+        thread.start()
+        thread.join()
+    assert seen == [()]
+
+
+def test_every_log_prob_of_a_transformed_distribution_is_prepared(monkeypatch):
+    scale, seen = tfp.bijectors.Scale(2.0), []
+    owner = next(cls for cls in type(distribution(scale)).__mro__ if "experimental_local_measure" in vars(cls))
+    monkeypatch.setattr(owner, "experimental_local_measure", owner.experimental_local_measure)
+    internals.before_log_prob(lambda d, x: (seen.append(d.bijector is scale), x + 1.0)[1])
+    for d in (distribution(scale), tfp.distributions.Sample(distribution(scale), [1])):
+        np.testing.assert_allclose(tf.squeeze(d.log_prob([1.0])), -0.5 - np.log(2 * np.sqrt(2 * np.pi)), rtol=1e-6)
+    assert seen == [True, True]
+
+
+def distribution(bijector):
+    return tfp.distributions.TransformedDistribution(tfp.distributions.Normal(0.0, 1.0), bijector)
 
 
 def test_a_merge_of_one_replica_calls_the_function():

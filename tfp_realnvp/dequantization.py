@@ -186,8 +186,9 @@ def _noise(images: tf.Tensor, seed: Any) -> tf.Tensor:
     """U[0, 1) in float32, in steps of 2^−24: a random multiply-add hash of the pixels of each image."""
     shape = tf.shape(images)
     pixels = tf.cast(tf.reshape(images, [shape[0], -1]), tf.uint64)
+    # By default TensorFlow takes another generator under XLA.
     coefficients = tf.random.stateless_uniform(
-        [3, np.prod(images.shape[1:])], seed, minval=None, maxval=None, dtype=tf.uint64
+        [3, np.prod(images.shape[1:])], seed, minval=None, maxval=None, dtype=tf.uint64, alg="philox"
     )
     weight, multiplier, offset = tf.unstack(coefficients)
     digest = tf.reduce_sum(pixels * weight, axis=1, keepdims=True)  # Modulo 2^64.

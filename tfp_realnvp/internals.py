@@ -5,6 +5,9 @@ names, and TFP's own extension points for bijectors: `_parameter_properties`, `_
 `_no_dependency` and `_TF_MODULE_IGNORED_PROPERTIES`.
 """
 
+import functools
+import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +16,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras.src.backend.common import global_state  # Keras's calls and scopes, see in_training().
 from keras.src.trainers import compile_utils  # The metrics that Keras's callbacks look at, see lower_is_better().
-from tensorflow.python.eager import record  # The gradient tapes that listen, see tapes_listen().
+from tensorflow.python.eager import record, tape  # The gradient tapes that listen, see listening_tapes().
 from tensorflow_probability.python.internal import cache_util  # TFP's cache of bijectors, see bijectors/passes.py.
 
 # The types of an eager tensor and of the graph of a tf.function. TensorFlow exports them under these names only.
@@ -66,14 +69,53 @@ def watched_variables(function: Callable[[], Any]) -> tuple[Any, tuple[tf.Variab
     return result, watcher.watched_variables()
 
 
-def tapes_listen() -> bool:
-    """Whether a gradient tape may be recording in this thread."""
-    return bool(record.could_possibly_record())
+class _Listening(threading.local):
+    """The tapes and forward accumulators that listen in this thread, by their id, with the number of their last change.
+
+    TensorFlow keeps them to itself. So the functions that begin or end one, or let it watch a tensor, report it here.
+    """
+
+    changes = itertools.count(1)
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, int] = {}
+
+    def begins(self, tape: Any) -> None:
+        self.numbers[id(tape)] = next(self.changes)
+
+    def watches(self, tape: Any) -> None:
+        if id(tape) in self.numbers:
+            self.begins(tape)
+
+    def ends(self, tape: Any) -> None:
+        self.numbers.pop(id(tape), None)
+
+    def hear(self, owner: Any, name: str, happens: str) -> None:
+        """Lets the function `name` of `owner` report its tape: its first argument, or its result."""
+        function, report = getattr(owner, name), getattr(type(self), happens)
+
+        @functools.wraps(function)
+        def reports(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            report(self, result if result is not None else args[0])
+            return result
+
+        setattr(owner, name, reports)
 
 
-def is_recorded(tensor: tf.Tensor) -> bool:
-    """Whether the gradient tapes that record now hold `tensor`."""
-    return bool(record.should_record_backprop([tensor]))
+_listening = _Listening()
+_listening.hear(tape, "push_new_tape", "begins")
+_listening.hear(tape, "push_tape", "begins")
+_listening.hear(tape, "watch", "watches")
+_listening.hear(tape, "watch_variable", "watches")
+_listening.hear(tape, "pop_tape", "ends")
+_listening.hear(tf.autodiff.ForwardAccumulator, "__enter__", "begins")
+_listening.hear(tf.autodiff.ForwardAccumulator, "__exit__", "ends")
+
+
+def listening_tapes() -> tuple[int, ...]:
+    """A number for each gradient tape that listens in this thread, a new one when it begins or watches a tensor."""
+    return tuple(_listening.numbers.values()) if record.could_possibly_record() else ()
 
 
 def merge_replicas(function: Callable[..., None], *args: Any) -> None:
@@ -154,9 +196,22 @@ class OptimizerHooks:
         self.update_variables(grads, trainable_variables, learning_rate)
 
 
-# TFP's cache of bijectors.
+# TFP's cache of bijectors, and the distributions that ask it.
 
 
 def set_bijector_cache(make: Callable[[Any], Any]) -> None:
     """Replaces the cache that all bijectors of TFP share by `make(storage)`."""
     tfp.bijectors.Bijector._cache = make(tfp.bijectors.Bijector._cache.storage)
+
+
+def before_log_prob(prepare: Callable[[Any, Any], Any]) -> None:
+    """Lets every `tfd.TransformedDistribution` compute its log-probabilities at `prepare(distribution, value)`."""
+    name = "experimental_local_measure"  # All that evaluate the density call it.
+    owner = next(cls for cls in tfp.distributions.TransformedDistribution.__mro__ if name in vars(cls))
+    function = getattr(owner, name)
+
+    @functools.wraps(function)
+    def prepared(self: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self, prepare(self, value), *args, **kwargs)
+
+    setattr(owner, name, prepared)

@@ -385,5 +385,34 @@ def test_a_wrong_number_of_levels_is_refused(num_bins):
         make("Glow", num_bins=num_bins)
 
 
+@every_family
+def test_xla_computes_the_same_log_likelihoods(family, in_graphs):
+    model = family.cls(**family.small, seed=0)
+    laws.randomize_weights(model.weights)
+    x, _ = data_of(model)
+    model.compile(jit_compile=True)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model.log_likelihood(x), rtol=1e-4)
+
+
+@pytest.fixture
+def channels_first():
+    """As `image_data_format` in a user's keras.json."""
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+@every_case
+def test_images_have_their_channels_last_in_every_configuration_of_keras(name, channels_first):
+    model = make(name)
+    x, context = data_of(model)
+    model.compile()
+    model.train_on_batch(x[:4], *(values[:4] for values in context))
+    assert np.isfinite(predict(model, x, context)).all()
+    assert model.sample(
+        1, **({"labels": 0} if model.num_classes else {"context": context[0][0]} if context else {})
+    ).shape
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))

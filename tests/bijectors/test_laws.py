@@ -30,6 +30,12 @@ def test_interface(name, law):
     law(case(name, "float64"))
 
 
+@pytest.mark.parametrize("law", laws.OF_SMALL_GRAPHS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", ["vector", "act_norm", "norm", "squeeze", "factor_out", "logit_17", "VectorRealNVP"])
+def test_small_graphs(name, law):
+    law(case(name, "float64"))
+
+
 def test_the_jacobian_of_the_laws_is_that_of_the_tape():
     vector = case("vector", "float64")
     x = tf.constant(vector.x[0, 0])

@@ -145,7 +145,8 @@ def multi_scale(
         bijectors.append(Coupling(ChangeAll(3), prior))
     if num_scales == 1:
         return inside(Squeeze(), bijectors)
-    prior = functools.partial(keras.layers.Conv2D, channels, 3, padding="same", kernel_initializer="zeros")
+    fixed = dict(padding="same", data_format="channels_last", kernel_initializer="zeros")
+    prior = functools.partial(keras.layers.Conv2D, channels, 3, **fixed)
     bijectors.append(Coupling(Channel(), layers.conditioner("split_prior", prior, half, scale)))
     coarser = multi_scale(half, num_scales - 1, steps_per_scale, step, below, layers, scale + 1)
     return inside(Squeeze(), [*bijectors, FactorOut(sequential(coarser))])

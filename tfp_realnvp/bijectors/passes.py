@@ -5,16 +5,14 @@ that it remembers keeps a graph alive. It runs a network twice if the log-det is
 is not built yet. It ignores the weights: after a training step it would repeat the answers of the step before.
 
 A pass is found again only in the state of its computation. The state consists of the graph, Keras's training mode, the
-gradient tapes that listen, and the values of the weights. Bijectors of TFP that contain ours, such as `tfb.Chain` and
-`tfb.Invert`, remember answers as well. `StatefulCache` adds the state of the contained bijectors to their keys. So the
-hash and the equality of a bijector depend on its parameters alone.
+gradient tapes that listen, and the values of the weights. TFP's own bijectors remember answers as well, those that
+contain ours and those beside ours in a chain. `StatefulCache` keeps the state with each of their answers. So the hash
+and the equality of a bijector depend on its parameters alone.
 """
 
 import contextvars
-import itertools
-import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +23,16 @@ from tfp_realnvp.internals import (
     BijectorCache,
     EagerTensor,
     FuncGraph,
+    before_log_prob,
     in_training,
-    is_recorded,
+    listening_tapes,
     set_bijector_cache,
-    tapes_listen,
     watched_variables,
 )
+from tfp_realnvp.representation import DescribedBijector
 
 # Whether a pass may set weights from its data, see `networks.initializing`. The state of a pass includes this mode.
 initialization: contextvars.ContextVar[bool] = contextvars.ContextVar("initialization", default=False)
-_tape_versions = itertools.count(1)
 
 
 class Pass:
@@ -43,10 +41,10 @@ class Pass:
     Args:
       x, y: the tensors at its two ends.
       log_det: log|det dy/dx|.
-      state: int, the `Passes.state` of its computation.
+      state: int, the state of its computation.
       start: "x" or "y", the end at which the computation began.
 
-    Example: `Pass(x, y, log_det, state=passes.state(), start="x")`
+    Example: `Pass(x, y, log_det, state_of([passes]), start="x")`
     """
 
     def __init__(self, x: tf.Tensor, y: tf.Tensor, log_det: tf.Tensor, state: int, start: str) -> None:
@@ -76,8 +74,6 @@ class Passes:
         self._by_end: dict[int, Pass] = {}  # By the id of the tensor at either end.
         self._seen_weights: list[np.ndarray] = []
         self._weights_version = 0
-        # The replicas of a strategy take turns, each in a thread of its own with a tape of its own.
-        self._tapes: dict[int, tuple[Callable[[], tf.Tensor | None], int]] = {}
 
     def forward(self, x: tf.Tensor) -> tf.Tensor:
         """The tensor y of the pass from x."""
@@ -97,13 +93,14 @@ class Passes:
         found, _x = self._find_or_compute("y", y)
         return {"ildj": -found.log_det()}
 
-    def state(self) -> int:
-        """A hash of the graph, the mode, the tapes and the weights now; in equal states passes are equal."""
-        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    def version(self) -> int:
+        """A number that changes with the values of the weights; in a graph, with the operations that may write them."""
         # A variable of a distribution strategy consists of one variable per replica.
         variables = [v for weight in self._bijector().weights for v in getattr(weight, "values", (weight,))]
-        version = self._version_of(variables) if graph is None else sum(_num_writes(graph, v) for v in variables)
-        return hash((graph and id(graph), in_training(), initialization.get(), self._listening_tapes(), version))
+        if tf.executing_eagerly():
+            return self._version_of(variables)
+        graph = tf.compat.v1.get_default_graph()
+        return sum(_num_writes(graph, v) for v in variables)
 
     def _version_of(self, variables: Sequence[tf.Variable]) -> int:
         """A number that counts the changes of the variables' values."""
@@ -112,19 +109,6 @@ class Passes:
             self._seen_weights = weights
             self._weights_version += 1
         return self._weights_version
-
-    def _listening_tapes(self) -> int:
-        """A number that changes with the set of listening gradient tapes; 0 if no tape listens."""
-        if not tapes_listen():
-            return 0
-        trainable = next((v for v in self._bijector().weights if v.trainable), None)
-        probe, version = self._tapes.get(threading.get_ident(), (lambda: None, 0))
-        if trainable is not None and (probe() is None or not is_recorded(probe())):
-            # Only the tapes that listen now record this tensor.
-            recorded, version = tf.identity(trainable), next(_tape_versions)
-            probe = (lambda: recorded) if isinstance(recorded, EagerTensor) else weakref.ref(recorded)
-            self._tapes[threading.get_ident()] = probe, version
-        return 1 + version
 
     def _other_end(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
         found, other = self._find_or_compute(end, tensor)
@@ -137,11 +121,11 @@ class Passes:
     def _find_or_compute(self, end: str, tensor: tf.Tensor) -> tuple[Pass, tf.Tensor]:
         """The pass with `tensor` at its `end`, "x" or "y", and the tensor at its other end."""
         found, other_end = self._by_end.get(id(tensor)), {"x": "y", "y": "x"}[end]
-        if found and getattr(found, end)() is tensor and found.state == self.state():
+        if found and getattr(found, end)() is tensor and found.state == state_of([self]):
             return found, getattr(found, other_end)()
         other, log_det = self._run(end, tensor)
         x, y = (tensor, other) if end == "x" else (other, tensor)
-        found = Pass(x, y, log_det, self.state(), end)
+        found = Pass(x, y, log_det, state_of([self]), end)
         self._keep_while_alive(found, holder=tensor, other=other)
         return found, other
 
@@ -171,52 +155,70 @@ class Passes:
         found.kept = found.guard = None
 
 
+def state_of(passes: Iterable[Passes]) -> int:
+    """A hash of the graph, the mode, the tapes and the weights of `passes` now; in equal states answers are equal.
+
+    Example: `state_of([passes]) == state_of([passes])` until a weight changes.
+    """
+    graph = None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph())
+    versions = (each.version() for each in passes)
+    return hash((graph, in_training(), initialization.get(), listening_tapes(), *versions))
+
+
 class StatefulCache(BijectorCache):
-    """TFP's cache of its own bijectors; each key includes the state of the passes inside the bijector.
+    """TFP's cache of its own bijectors; an answer is found only in the state in which it was computed.
+
+    A tensor has one answer at a time: that of a new state replaces the old one, so that answers do not pile up beside a
+    tensor that lives long.
 
     Example: `set_bijector_cache(lambda storage: StatefulCache(storage=storage))`
     """
 
-    def _lookup(self, input: Any, forward_name: str, inverse_name: str, **kwargs: Any) -> Any:
-        return super()._lookup(input, forward_name, inverse_name, passes=PassesInside(self.bijector), **kwargs)
+    def _state(self) -> int:
+        return state_of(inner._cache for inner in _with_passes(self.bijector))
 
-    def _attributes(self, input: Any, fn_name: str, **kwargs: Any) -> dict:
-        return super()._attributes(input, fn_name, passes=PassesInside(self.bijector), **kwargs)
+    def _get_or_create_edge(self, input: Any, forward_name: str, kwargs: dict) -> Any:
+        edge, state = super()._get_or_create_edge(input, forward_name, kwargs), self._state()
+        if edge.attributes.setdefault("state", state) != state:
+            edge = edge._replace(output_ref=None, attributes={"state": state}, dependencies=None)
+            self.storage[edge.input_ref] = edge
+        return edge
 
     def _invoke(self, input: Any, fn_name: str, kwargs: dict, attributes: dict) -> Any:
-        kwargs = {name: value for name, value in kwargs.items() if name != "passes"}
-        return super()._invoke(input, fn_name, kwargs, attributes)
+        output = super()._invoke(input, fn_name, kwargs, attributes)
+        attributes["state"] = self._state()  # The first run of a network has built its weights.
+        return output
+
+
+def own_copy(distribution: Any, x: Any) -> Any:
+    """A copy of x, unknown to all passes, where the gradient of the log-probability at x may be asked for.
+
+    The pass of a sample begins at the latents: from its answers no gradient finds the way back to x. Eagerly only a
+    tape asks for gradients; in a graph `tf.gradients` may, and with it `tfp.mcmc`, after all is computed.
+    """
+    if tf.executing_eagerly() and not listening_tapes() or not _is_ours(distribution.bijector):
+        return x
+    return tf.identity(x)
 
 
 set_bijector_cache(lambda storage: StatefulCache(storage=storage))
-
-
-class PassesInside:
-    """A part of TFP's key of an answer: the passes inside a bijector, in their state when the key is made.
-
-    TFP makes the key of a result behind its computation, which may change the state: the first run of a network builds
-    its weights. TFP compares the hashes of keys, and of the bijectors in them, before the other parts.
-
-    Args:
-      bijector: `tfb.Bijector` that may contain bijectors with passes.
-    """
-
-    def __init__(self, bijector: tfb.Bijector) -> None:
-        self._inner = _with_passes(bijector)
-
-    def __hash__(self) -> int:
-        return hash(tuple(inner._cache.state() for inner in self._inner))
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, PassesInside)
+before_log_prob(own_copy)
 
 
 def _with_passes(bijector: tfb.Bijector) -> list[tfb.Bijector]:
     """The outermost bijectors with passes in a bijector; their weights include the weights of their inner bijectors."""
     if isinstance(bijector._cache, Passes):
         return [bijector]
-    parts = [part for part in tf.nest.flatten(bijector.parameters) if isinstance(part, tfb.Bijector)]
-    return [inner for part in parts for inner in _with_passes(part)]
+    return [inner for part in _parts(bijector) for inner in _with_passes(part)]
+
+
+def _is_ours(bijector: tfb.Bijector) -> bool:
+    """Whether a bijector of this package is in it."""
+    return isinstance(bijector, DescribedBijector) or any(map(_is_ours, _parts(bijector)))
+
+
+def _parts(bijector: tfb.Bijector) -> list[tfb.Bijector]:
+    return [part for part in tf.nest.flatten(bijector.parameters) if isinstance(part, tfb.Bijector)]
 
 
 def _num_writes(graph: tf.Graph, variable: tf.Variable) -> int:

@@ -142,5 +142,5 @@ class GatedConvNet(Described, keras.layers.Layer):
 def _conv(
     filters: int, kernel_size: int, seed: int | None, name: str, dtype: Any, **options: Any
 ) -> keras.layers.Conv2D:
-    options = {"kernel_initializer": keras.initializers.GlorotUniform(seed), **options}
+    options = {"kernel_initializer": keras.initializers.GlorotUniform(seed), "data_format": "channels_last", **options}
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, dtype=dtype, **options)

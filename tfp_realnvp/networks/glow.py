@@ -45,7 +45,13 @@ class GlowNet(TracedOnce, Described, keras.layers.Layer):
         sizes = [(filters, 3, normal[0]), (filters, 1, normal[1]), (out_channels, 3, "zeros")]
         self.convs = [
             keras.layers.Conv2D(
-                width, size, padding="same", kernel_initializer=initializer, name=f"conv_{i}", dtype=self.dtype_policy
+                width,
+                size,
+                padding="same",
+                data_format="channels_last",
+                kernel_initializer=initializer,
+                name=f"conv_{i}",
+                dtype=self.dtype_policy,
             )
             for i, (width, size, initializer) in enumerate(sizes)
         ]

@@ -83,7 +83,8 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         seeds = iter(spawn_seeds(seed, 1 + num_blocks))
 
         def conv(width: int, name: str, size: int = 3, **options: Any) -> keras.layers.Conv2D:
-            return keras.layers.Conv2D(width, size, padding="same", name=name, dtype=self.dtype_policy, **options)
+            options = {"padding": "same", "data_format": "channels_last", "dtype": self.dtype_policy, **options}
+            return keras.layers.Conv2D(width, size, name=name, **options)
 
         he = lambda: keras.initializers.HeNormal(next(seeds))
         self.conv_in = conv(filters, "conv_in", kernel_initializer=he())
@@ -106,14 +107,14 @@ class InterpolatingResNet(Described, keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         known, context = ops.split(ops.cast(x, self.variable_dtype), [self.num_known * self.channels], axis=-1)
-        mean = ops.conv(known, tf.constant(self._nearest, known.dtype), padding="same")
+        mean = ops.conv(known, tf.constant(self._nearest, known.dtype), padding="same", data_format="channels_last")
         differences = (known - ops.tile(mean, (1, 1, 1, self.num_known))) / (4 * self.unit)
         h = self.conv_in(ops.concatenate([differences, mean, context], axis=-1))
         for first, second in self.blocks:
             h = h + second(ops.relu(first(ops.relu(h))))
         output = ops.cast(self.conv_out(ops.relu(h)), self.variable_dtype)
         shift, others = ops.split(output, [self.channels], axis=-1)
-        filtered = ops.conv(differences, self.filter, padding="same")
+        filtered = ops.conv(differences, self.filter, padding="same", data_format="channels_last")
         return ops.concatenate([mean + self.unit * (shift + filtered), others], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

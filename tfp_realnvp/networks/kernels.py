@@ -184,7 +184,7 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
 
     Example: `convolve(tf.zeros([8, 16, 16, 3]), tf.zeros([3, 3, 3, 32]), tf.zeros([32]))`
     """
-    y = ops.conv(x, kernel, padding="same")
+    y = ops.conv(x, kernel, padding="same", data_format="channels_last")
     return ops.add(y, *bias) if bias else y
 
 
