@@ -136,7 +136,11 @@ def loaded(served):
         ("images", lambda m: m.decode(np.full([1, *SHAPE], np.nan, np.float32)), "latents must be finite"),
         ("contexts", lambda m: m.sample(1, 1.0, 0, [[np.inf, 0.0]]), "context must be finite"),
         ("levels", lambda m: m.sample(1, 3e38, 0), "z must be closer to 0, or the temperature lower"),
-        ("images", lambda m: m.sample(0, 1.0, 0), "num_samples must be a positive int"),
+        ("images", lambda m: m.sample(0, 1.0, 0), "num_samples must be a positive int, at most 134217727"),
+        ("images", lambda m: m.sample(2**32 + 1, 1.0, 0), "num_samples must be a positive int, at most 134217727"),
+        ("classes", lambda m: m.sample(2**40, 1.0, 0, [1]), "num_samples must be a positive int, at most 134217727"),
+        ("classes", lambda m: m.sample(3, 1.0, 0, [1, 2]), "as many labels or contexts as images"),
+        ("classes", lambda m: m.encode(IMAGES[:0], [1]), "as many labels or contexts as images"),
         ("images", lambda m: m.sample(1, -1.0, 0), "temperature must be a non-negative number"),
         ("images", lambda m: m.sample(1, np.inf, 0), "temperature must be a non-negative number"),
         ("classes", lambda m: m.log_prob(IMAGES, [0, 1]), "as many labels or contexts as images"),
@@ -148,6 +152,22 @@ def loaded(served):
 def test_what_a_model_refuses_its_saved_model_refuses(loaded, name, call, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         call(loaded[name])
+
+
+@pytest.mark.parametrize("name", ["images", "classes", "contexts"])
+def test_signatures_refuse_other_shapes_and_answer_empty_batches(loaded, name):
+    _, events, context = CASES[name]
+    ((argument, x),) = events.items()
+    signatures, context = loaded[name].signatures, {key: tf.constant(value) for key, value in context.items()}
+    z = x.astype(np.float32)
+    for signature, inputs in (("log_prob", {argument: x}), ("encode", {argument: x}), ("decode", {"latents": z})):
+        ((key, values),) = inputs.items()
+        for wrong in (values[0], values[:, :2], values[..., None], np.concatenate([values] * 2, axis=-1)):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=f"Shape of tensor {key} .* is not compatible"):
+                signatures[signature](**{key: tf.constant(wrong)}, **context)
+        none = {name: value[:0] for name, value in {key: tf.constant(values), **context}.items()}
+        for output in signatures[signature](**none).values():
+            assert output.shape in ((0,), (0, *x.shape[1:]))
 
 
 def test_one_label_serves_all_samples(served, loaded, eagerly):

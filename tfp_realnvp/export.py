@@ -16,6 +16,8 @@ from tfp_realnvp.common import assert_finite, assert_that, file_errors
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
 
+AS_MANY = "there must be as many labels or contexts as images or vectors"
+
 
 def write(model: "FlowModel", filepath: Any) -> None:
     """Writes the SavedModel of `FlowModel.export` into a draft folder beside `filepath`, then renames the folder.
@@ -93,8 +95,11 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         num_samples: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         allowed = tf.math.is_finite(temperature) & (temperature >= 0)
+        in_range = (num_samples > 0) & (num_samples <= most_samples)
+        given = [tf.shape(part, tf.int64)[0] for part in context]
         checks = [
-            assert_that(num_samples > 0, "num_samples must be a positive int"),
+            *(assert_that((number == 1) | (number == num_samples), AS_MANY) for number in given),
+            assert_that(in_range, f"num_samples must be a positive int, at most {most_samples}"),
             assert_that(allowed, "temperature must be a non-negative number"),
         ]
         with tf.control_dependencies(checks):
@@ -115,10 +120,17 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         _, drawn, is_finite = tf.while_loop(is_missing, draw, [0, nothing, tf.fill([num_samples], False)])
         return {events: _all_finite(drawn, is_finite)}
 
+    most_samples = tf.int32.max // math.prod(model.event_shape)  # TensorFlow counts entries in 32 bits.
     x, z = batch(events, data.data_dtype), batch("latents", data.dtype, model.latent_shape)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
     inputs = {log_prob: [x], encode: [x], decode: [z], sample: draw}
-    return {function.__name__: (function, [*specs, *contexts]) for function, specs in inputs.items()}
+    signatures = {function: [*specs, *contexts] for function, specs in inputs.items()}
+    return {function.__name__: (_of_shapes(function, specs), specs) for function, specs in signatures.items()}
+
+
+def _of_shapes(function: Callable[..., Any], specs: list[tf.TensorSpec]) -> Callable[..., Any]:
+    """The function with a check of the shapes of its inputs: TensorFlow calls a loaded signature with any tensors."""
+    return lambda *inputs: function(*map(tf.ensure_shape, inputs, [spec.shape for spec in specs]))
 
 
 def _all_finite(decoded: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
@@ -129,8 +141,7 @@ def _all_finite(decoded: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
 
 def _checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:
     """The labels or contexts, if any, with assertions that they are finite and number the same as the events."""
-    message = "there must be as many labels or contexts as images or vectors"
-    checks = [assert_that(tf.shape(part)[0] == number, message) for part in contexts]
+    checks = [assert_that(tf.shape(part)[0] == number, AS_MANY) for part in contexts]
     finite = lambda part: assert_finite(part, "context must be finite")
     with tf.control_dependencies(checks):
         return [finite(part) if part.dtype.is_floating else tf.identity(part) for part in contexts]
