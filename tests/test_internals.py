@@ -19,6 +19,7 @@ PRIVATE = re.compile("keras[.]src|tensorflow[.]python|tensorflow_probability[.]p
 # Names that the package overrides or sets: a version that renames one would go on silently without ours.
 OVERRIDDEN = {
     keras.Model: ["_maybe_symbolic_build"],
+    keras.Variable: ["_initialize_with_initializer"],
     keras.optimizers.Adam: [
         "_clip_gradients",
         "_all_reduce_sum_gradients",
@@ -88,6 +89,14 @@ def test_the_variable_of_a_weight_is_the_one_that_is_trained():
     assert isinstance(variable, tf.Variable) and variable.dtype == tf.float32
     np.testing.assert_array_equal(layer.weight, [3.0])
     assert internals.tf_variable(variable) is variable
+
+
+def test_variables_are_limited_before_they_are_made():
+    with internals.limited_variables(100):
+        keras.layers.Dense(4).build((None, 5))  # of 80 + 16 bytes
+        with pytest.raises(ValueError, match="kernel of shape .* is larger than all that are allowed"):
+            keras.layers.Dense(10**9).build((None, 10**9))
+    keras.layers.Dense(40).build((None, 5))
 
 
 def test_sublayers_are_the_layer_and_all_inside():

@@ -1,12 +1,14 @@
 """`.keras` files: what they carry, what is said of those that cannot be read, and that they are data, not code."""
 
 import base64
+import contextlib
 import io
 import json
 import marshal
 import pathlib
 import pickle
 import sys
+import tracemalloc
 import zipfile
 
 import h5py
@@ -187,6 +189,59 @@ def test_what_is_no_flow_is_refused(tmp_path):
         rnvp.load_model(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="filepath must be a .keras file; there is no file '.*/no.keras'"):
         rnvp.load_model(tmp_path / "no.keras")
+
+
+HUGE = {
+    "weights": dict(hidden_units=[10**9]),
+    "many layers": dict(hidden_units=[4000] * 10**5),
+    "an event": dict(event_shape=[10**6, 10**6, 1]),
+    "channels": dict(event_shape=[4, 4, 4000]),
+    "classes": dict(num_classes=10**9),
+    "noise": dict(dequantization=dict(class_name="tfp_realnvp>VariationalDequantization", config=dict(filters=10**9))),
+    "wide noise": dict(
+        dequantization=dict(class_name="tfp_realnvp>VariationalDequantization", config=dict(filters=4000))
+    ),
+}
+ODD = [None, -1, 0, 0.5, 1e308, "", "x", [], {}, [[]], {"class_name": None}, True, [None], "[" * 1000]
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_file_that_declares_more_than_it_holds_is_refused_before_memory_is_taken(flow, tmp_path, name):
+    path = with_config(flow[1], tmp_path, **HUGE[name])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="changed.keras could not be loaded"):
+        rnvp.load_model(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "field", ["event_shape", "hidden_units", "num_bins", "dequantization", "seed", "dtype", "name"]
+)
+def test_a_config_of_other_types_loads_or_is_refused(flow, tmp_path, field):
+    for value in ODD:
+        with contextlib.suppress(ValueError):
+            rnvp.load_model(with_config(flow[1], tmp_path, **{field: value}))
+
+
+@pytest.mark.parametrize("field", ["dequantization", "dtype", "event_shape"])
+def test_a_deeply_nested_config_is_refused(flow, tmp_path, field):
+    contents = entries(flow[1])
+    config = json.loads(contents[CONFIG])
+    for depth in (300, 100_000):
+        config["config"][field] = "nested"
+        nested = json.dumps(config).replace('"nested"', '{"config":' * depth + "1" + "}" * depth)
+        with pytest.raises(ValueError):
+            rnvp.load_model(write(tmp_path / "nested.keras", {**contents, CONFIG: nested}))
+
+
+def test_a_part_that_is_packed_too_tightly_is_refused(flow, tmp_path):
+    contents = entries(flow[1])
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(CONFIG, contents[CONFIG])
+        archive.writestr(WEIGHTS, bytes(110 * 2**20))
+    with pytest.raises(ValueError, match="its model.weights.h5 of 115343360 bytes is packed into"):
+        rnvp.load_model(tmp_path / "bomb.keras")
 
 
 # A file is data.

@@ -5,10 +5,13 @@ names, and TFP's own extension points for bijectors: `_parameter_properties`, `_
 `_no_dependency` and `_TF_MODULE_IGNORED_PROPERTIES`.
 """
 
+import contextlib
+import contextvars
 import functools
 import itertools
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -54,6 +57,38 @@ def tf_variable(weight: Any) -> tf.Variable:
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layer and all layers inside it; Keras has no public name for the recursion."""
     return list(layer._flatten_layers())
+
+
+_bytes_left: contextvars.ContextVar[int | None] = contextvars.ContextVar("bytes_left", default=None)
+
+
+@contextlib.contextmanager
+def limited_variables(num_bytes: int) -> Iterator[None]:
+    """A scope in which Keras makes variables of at most so many bytes; a ValueError says so before memory is taken."""
+    token = _bytes_left.set(num_bytes)
+    try:
+        yield
+    finally:
+        _bytes_left.reset(token)
+
+
+_initialize = keras.Variable._initialize_with_initializer
+
+
+@functools.wraps(_initialize)
+def _initialize_within_limit(self: keras.Variable, initializer: Any) -> None:
+    left = _bytes_left.get()
+    if left is not None:
+        left -= math.prod(self.shape) * tf.as_dtype(self.dtype).size
+        if left < 0:
+            raise ValueError(
+                f"the variable {self.path} of shape {tuple(self.shape)} is larger than all that are allowed"
+            )
+        _bytes_left.set(left)
+    _initialize(self, initializer)
+
+
+keras.Variable._initialize_with_initializer = _initialize_within_limit
 
 
 # Gradient tapes and replicas of TensorFlow.

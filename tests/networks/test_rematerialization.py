@@ -129,6 +129,25 @@ def test_computed_again_a_layer_keeps_its_input_alone(options):
         np.testing.assert_array_equal(average, before)  # they have moved in the first pass
 
 
+@pytest.mark.parametrize("in_a_graph", [False, True])
+def test_second_derivatives_are_refused_by_name(in_a_graph):
+    network = ResNet(2, filters=2, num_blocks=1)
+    network.build((None, 4, 4, 2))
+
+    def second_derivatives(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = Rematerialized(network)(x)
+            penalty = tf.reduce_sum(inner.gradient(y, x) ** 2)
+        return outer.gradient(penalty, x)
+
+    function = tf.function(second_derivatives, autograph=False) if in_a_graph else second_derivatives
+    with pytest.raises(NotImplementedError, match="rematerialize must be False for second derivatives; got True"):
+        function(tf.ones([1, 4, 4, 2]))
+
+
 def test_the_distribution_finds_the_network():
     network = ResNet(4, filters=2, num_blocks=1, checkerboard=1)
     network.build((None, 4, 4, 2))

@@ -35,7 +35,8 @@ class Architecture(FlowModel):
         logit.
       dequantization, num_classes, context_size: see `FlowModel`. Every conditioner sees the class or context.
       rematerialize: True to store only the inputs of the couplings' networks for the backward pass and run the networks
-        again: a fraction of the memory for about 4/3 of the time, see `networks.Rematerialized`.
+        again: a fraction of the memory for about 4/3 of the time, without second derivatives, see
+        `networks.Rematerialized`.
       seed: int, the seed of the initialization and the dequantization noise; None draws one.
       dtype: Keras dtype policy of the networks. The flow has the dtype of their weights: under "mixed_bfloat16" the
         networks compute in bfloat16 and the flow in float32. Such networks train fast. The two directions of the flow

@@ -22,8 +22,13 @@ class Rematerialized:
     size of an image times the network's width. The input is one image. The price is a third forward pass, about 4/3 of
     the time. Values and gradients are the same, and moving averages move once.
 
+    There are no second derivatives: TensorFlow's `tf.recompute_grad` has none.
+
     Args:
       network: Keras layer.
+
+    Raises:
+      NotImplementedError: where a gradient is differentiated once more.
 
     Attributes:
       network: the Keras layer.
@@ -53,6 +58,8 @@ class Rematerialized:
             with recomputing() if is_backward_pass else contextlib.nullcontext():
                 return self.network(x, training=training)
 
+        # TensorFlow names the function in its error on second derivatives.
+        network.__name__ = "a network: rematerialize must be False for second derivatives; got True"
         return tf.recompute_grad(network)(x)
 
 
