@@ -27,7 +27,7 @@ def test_replicas_train_real_nvp_with_batch_norm_like_one_device(exit_codes, rep
 
 
 def test_replicas_weigh_examples_like_one_device(exit_codes):
-    assert exit_codes["weights, 4"] == 0
+    assert exit_codes["weights, 2"] == 0
 
 
 def test_what_does_not_go_with_replicas_is_refused(exit_codes):

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.long
 
 def test_every_thread_gets_the_answers_of_one_alone():
     # A failure of the kind that is tested ends the process.
-    arguments = ["-m", "tests.soak", "--seconds=8", "--flows=^RealNVP, classes$|^Glow$|^NICE$"]
+    arguments = ["-m", "tests.soak", "--seconds=4", "--flows=^RealNVP, classes$"]
     process = Program(arguments, TF_NUM_INTRAOP_THREADS="2", TF_NUM_INTEROP_THREADS="8")
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output

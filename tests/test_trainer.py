@@ -188,7 +188,7 @@ def test_weights_weigh_the_loss_that_keras_reports(form, flow):
 
 @pytest.mark.filterwarnings("ignore:.*(ran out of data|shuffle=True)")
 @pytest.mark.parametrize("form", WEIGHTED)
-def test_weights_weigh_what_is_learned(form):
+def test_weights_weigh_what_is_learned(form, eagerly):
     """An example of weight 2 is learned from as if it were there twice, one of weight 0 not at all."""
     numbers = np.array([2, 0, 1, 1, 0, 2, 2, 1])  # 3 in each batch
     model, expected = compiled(), compiled()
@@ -220,7 +220,7 @@ BY_CLASS = {
 
 
 @pytest.mark.parametrize("form", BY_CLASS)
-def test_weights_of_classes_are_those_of_their_examples(form):
+def test_weights_of_classes_are_those_of_their_examples(form, eagerly):
     models = [compiled(num_classes=3), compiled(num_classes=3)]
     models[0].fit(POINTS, LABELS, batch_size=3, sample_weight=OF_CLASSES, shuffle=False, verbose=0)
     models[1].fit(**with_batch_size(BY_CLASS[form]()), class_weight=CLASS_WEIGHT, shuffle=False, verbose=0)
