@@ -250,8 +250,11 @@ class FlowModel(FlowTrainer):
         context = tf.cast(context, self.events.contexts.dtype) if self.context_size else None
         if self.run_eagerly:
             return self._infer(x, draw, context, batch_moments=batch_moments)
-        graph = self._inference_of_batch if batch_moments else self._inference
-        return graph(x, draw, *([] if context is None else [context]))
+        contexts = [] if context is None else [context]
+        if not batch_moments:
+            return self._inference(x, draw, *contexts)
+        with self._turn:  # A graph in training mode is not for concurrent calls, see `common.unfused`.
+            return self._inference_of_batch(x, draw, *contexts)
 
     def _infer(self, x: tf.Tensor, draw: tf.Tensor, context: tf.Tensor | None, *, batch_moments: bool) -> tf.Tensor:
         with fixed_averages():

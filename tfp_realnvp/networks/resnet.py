@@ -1,7 +1,5 @@
 """The residual network that conditions Real NVP's couplings (section 4.1, and the authors' code)."""
 
-import functools
-import operator
 from typing import Any
 
 import keras
@@ -9,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
-from tfp_realnvp.common import check_positive, register, spawn_seeds, unfused
+from tfp_realnvp.common import check_positive, register, spawn_seeds, unfused_sum
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.stacks import BlockStack
@@ -86,7 +84,7 @@ class ResidualBlocks(Described, keras.layers.Layer):
             residual = h
             for conv_relu_norm in block:
                 residual = conv_relu_norm(residual)
-            h = h + unfused(residual)
+            h = unfused_sum([h, residual])
             outputs.append(h)
         stack.update_moving(h)
         return outputs
@@ -219,8 +217,8 @@ class ResNet(Described, keras.layers.Layer):
         hidden = self.blocks(self.conv_in(h))
         out = hidden[-1]
         if self.skips is not None:
-            skips = [unfused(convolve(h, *weights)) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
-            out = functools.reduce(operator.add, skips)
+            skips = [convolve(h, *weights) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
+            out = unfused_sum(skips)
         return self.conv_out(ops.relu(self.norm_out(out)))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
