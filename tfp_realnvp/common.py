@@ -136,7 +136,7 @@ def unfused(x: tf.Tensor) -> tf.Tensor:
     TensorFlow 2.21 fuses a convolution or a matrix product with its bias and a following addition. Two concurrent calls
     of one graph with oneDNN's kernel of this fusion give wrong numbers, or end the process. The fusions with the bias
     alone, and with a ReLU, are right. See docs/reliability.md. The steps of a training wait for each other, so a
-    training keeps the fusion: it saves a tenth of a step.
+    training keeps the fusion: in bfloat16 it saves 8% of a step.
 
     Args:
       x: tensor, the output of a layer with a bias, in front of an addition.

@@ -110,6 +110,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         def draw(attempt: tf.Tensor, drawn: tf.Tensor, is_finite: tf.Tensor) -> tuple[tf.Tensor, ...]:
             shape = [] if checked else num_samples
             z = sampling.latents(model.base_given(*checked), shape, temperature, seed, attempt)
+            z = tf.ensure_shape(z, [None, *model.latent_shape])  # The loop forgets the shape.
             again, is_finite_now = model.decode_batch(z, *checked)
             kept = tf.reshape(is_finite, [-1, *[1] * len(model.event_shape)])
             drawn = tf.ensure_shape(tf.where(kept, drawn, again), drawn.shape)
