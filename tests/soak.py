@@ -3,7 +3,7 @@
   python -m tests.soak --seconds=300
 
 calls the methods of every family, and the signatures of its SavedModel, from eight threads. It ends with an error for a
-wrong answer, for memory that grows, and for a graph with TensorFlow's unsafe fusion (see `common.unfused`).
+wrong answer, for memory that grows, and for a graph with TensorFlow's unsafe fusion (see `threads.unfused`).
 """
 
 import argparse

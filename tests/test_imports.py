@@ -13,12 +13,13 @@ PACKAGE = pathlib.Path(tfp_realnvp.__file__).parent
 
 # From the ground floor up. A module may import those of its own floor and of the floors below.
 FLOORS = (
-    ("common", "internals", "precision", "representation"),
+    ("scopes",),
+    ("common", "internals", "precision", "representation", "threads"),
     ("replicas",),
     ("bijectors.masks", "bijectors.passes"),
     ("bijectors",),
     ("networks",),
-    ("contexts", "dequantization", "progress", "optimizers", "discovery"),
+    ("contexts", "parts", "dequantization", "progress", "optimizers", "discovery"),
     ("events", "guard"),
     ("trainer", "sampling"),
     ("export",),

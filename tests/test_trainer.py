@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from tfp_realnvp.events import BATCHES
+from tfp_realnvp.parts import BATCHES
 
 POINTS = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
 LABELS = np.arange(8) % 3

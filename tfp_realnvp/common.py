@@ -2,18 +2,16 @@
 
 import contextlib
 import errno
-import functools
-import operator
+import os
+import pathlib
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-
-from tfp_realnvp.internals import in_training
 
 register = keras.saving.register_keras_serializable(package="tfp_realnvp")
 """Class decorator that lets Keras save and load a layer, model or optimizer by its name.
@@ -130,35 +128,6 @@ def assert_finite(x: tf.Tensor, message: str) -> tf.Tensor:
     return tf.debugging.assert_all_finite(x, _marked(message))
 
 
-def unfused(x: tf.Tensor) -> tf.Tensor:
-    """Returns `x`, which TensorFlow does not fuse with the next operation, unless in Keras's training mode.
-
-    TensorFlow 2.21 fuses a convolution or a matrix product with its bias and a following addition. Two concurrent calls
-    of one graph with oneDNN's kernel of this fusion give wrong numbers, or end the process. The fusions with the bias
-    alone, and with a ReLU, are right. See docs/reliability.md. The steps of a training wait for each other, so a
-    training keeps the fusion: in bfloat16 it saves 8% of a step.
-
-    Args:
-      x: tensor, the output of a layer with a bias, in front of an addition.
-
-    Example: `y = x + unfused(dense(h))`
-    """
-    return x if in_training() else tf.ensure_shape(x, x.shape)
-
-
-def unfused_sum(terms: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The sum of the outputs of layers with biases, see `unfused`.
-
-    Args:
-      terms: tensors of one shape.
-
-    Example: `h = unfused_sum([h, convolve(h, kernel, bias)])`
-    """
-    if in_training():
-        return functools.reduce(operator.add, terms)
-    return tf.add_n([unfused(term) for term in terms])
-
-
 @contextlib.contextmanager
 def value_errors() -> Iterator[None]:
     """A scope that turns a failed `assert_that` or `assert_finite` into a ValueError with its message.
@@ -196,6 +165,31 @@ def file_errors(path: Any) -> Iterator[None]:
         if str(path) not in reason_of(error):
             raise
         raise OSError(errno.EIO, reason_of(error), str(path)) from error
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A scope that writes a draft, which replaces the file `path` as a whole at its end; no draft is left on an error.
+
+    Args:
+      path: the file; its folder exists.
+
+    Yields:
+      The path of the draft, which does not exist yet.
+
+    Raises:
+      OSError: where it cannot be written, such as on a full disk.
+
+    Example: `with replacing(path) as draft: draft.write_text("all")`
+    """
+    draft = path.with_name(f"draft.{path.name}")
+    with file_errors(path):
+        draft.unlink(missing_ok=True)  # It may be a link to another file.
+        try:
+            yield draft
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def reason_of(error: tf.errors.OpError) -> str:

@@ -12,9 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.common import as_array, assert_finite, assert_that, of_known_shape
 from tfp_realnvp.contexts import Contexts
-
-BATCHES = (tf.data.Dataset, types.GeneratorType, keras.utils.PyDataset, tf.distribute.DistributedDataset)
-"""The types of data that Keras reads batch by batch."""
+from tfp_realnvp.parts import BATCHES, as_events, is_missing, packed, parts_of, stand_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Events:
           ValueError: for a dictionary without "image", missing contexts, or tensors of another shape or dtype.
           tf.errors.InvalidArgumentError: for another number of contexts than events; see `common.value_errors`.
         """
-        x, y, _ = _parts(data)
+        x, y, _ = parts_of(data)
         if tf.is_tensor(x):
             x = self.of_known_shape(x)
         if not self.contexts.size:
@@ -108,7 +106,7 @@ class Events:
           tf.errors.InvalidArgumentError: for another number of weights than events, or for weights that are negative
             or not finite; see `common.value_errors`.
         """
-        x, _, weights = _parts(data)
+        x, _, weights = parts_of(data)
         if weights is None:
             return None
         weights = of_known_shape("sample_weight", tf.cast(weights, self.dtype), ())
@@ -137,7 +135,7 @@ class Events:
                 if value is not None:
                     raise ValueError(f"{name} must be None beside the batches of a {type(x).__name__}, which hold it")
             return self._checked_batches(argument, x), None, None
-        _, _, sample_weight = _parts((x, y, sample_weight))
+        _, _, sample_weight = parts_of((x, y, sample_weight))
         x, y = self.unpack((x, y))
         self._check_array(argument, x)
         if self.contexts.size:
@@ -146,7 +144,7 @@ class Events:
                 raise ValueError(f"y must have as many entries as {argument}, {len(x)}; got {len(y)}")
         if sample_weight is not None:
             sample_weight = self._checked_weights(len(x), sample_weight)
-        return x, _stand_in(x) if y is None and sample_weight is not None else y, sample_weight
+        return x, stand_in(x) if y is None and sample_weight is not None else y, sample_weight
 
     def _checked_weights(self, number: int, weights: Any) -> np.ndarray:
         values = np.asarray(as_array(weights))
@@ -172,10 +170,10 @@ class Events:
         """
         weights = self.contexts.weights_of_classes(class_weight)
         if isinstance(x, tf.data.Dataset):
-            x = x.map(_packed)
-            _, _, sample_weight = _parts(x.element_spec)
+            x = x.map(packed)
+            _, _, sample_weight = parts_of(x.element_spec)
         elif isinstance(x, keras.utils.PyDataset) and not isinstance(x[0], dict):
-            _, _, sample_weight = _parts(x[0])
+            _, _, sample_weight = parts_of(x[0])
         elif isinstance(x, BATCHES):
             raise ValueError(
                 f"class_weight must be None for the batches of a {type(x).__name__}: give each (x, y, sample_weight)"
@@ -189,19 +187,19 @@ class Events:
         if isinstance(batches, tf.data.Dataset):
             self._check_dataset(argument, batches)
             spec = batches.element_spec
-            if isinstance(spec, tuple) and any(map(_is_missing, spec)):
-                return batches.map(_packed)  # Distribution strategies cannot fill up a batch that holds None.
+            if isinstance(spec, tuple) and any(map(is_missing, spec)):
+                return batches.map(packed)  # Distribution strategies cannot fill up a batch that holds None.
         elif isinstance(batches, types.GeneratorType):
             first = next(batches, None)
             if first is None:
                 raise ValueError(f"{argument} must not be empty; got a data set without batches")
-            self.checked(argument, *_parts(first))
+            self.checked(argument, *parts_of(first))
             return (batch for batch in itertools.chain([first], batches))
         elif isinstance(batches, keras.utils.PyDataset):
             if batches.num_batches == 0:
                 raise ValueError(f"{argument} must not be empty; got a data set without batches")
             first = batches[0]
-            self.checked(argument, *_parts(first))
+            self.checked(argument, *parts_of(first))
             if isinstance(first, tuple) and any(part is None for part in first):
                 raise ValueError(
                     f"y must not be None in the batches of {argument}: Keras reads no None from a PyDataset; give zeros"
@@ -209,7 +207,7 @@ class Events:
         return batches
 
     def _check_dataset(self, argument: str, dataset: tf.data.Dataset) -> None:
-        x, y, weights = _parts(dataset.element_spec)
+        x, y, weights = parts_of(dataset.element_spec)
         parts = [(argument, x, self.shape)]
         if self.contexts.size:
             if y is None:
@@ -266,7 +264,7 @@ class Events:
             batch = (np.asarray(events)[chosen], None if context is None else np.asarray(context)[chosen])
         if batch is None:
             raise ValueError("x must not be empty; got a data set without batches")
-        return x, _parts(batch)[:2]
+        return x, parts_of(batch)[:2]
 
     # Arrays, and tensors in a graph.
 
@@ -376,49 +374,3 @@ def checked_num_bins(num_bins: Any, event_shape: tuple) -> int | None:
     if num_bins is not None and (not isinstance(num_bins, int) or not 1 <= num_bins <= 65536):
         raise ValueError(f"num_bins must be None or an int from 1 to 65536; got {num_bins!r}")
     return num_bins
-
-
-def as_events(data: Any) -> Any:
-    """The images of a TFDS dictionary; lists and pandas objects as arrays; anything else unchanged.
-
-    Raises:
-      ValueError: for a dictionary without "image".
-
-    Example: `as_events({"image": images, "label": labels})` is `images`.
-    """
-    if isinstance(data, dict):
-        if "image" not in data:
-            raise ValueError(f'a dictionary of data must hold "image"; got the keys {sorted(data)}')
-        return data["image"]
-    return as_array(data)
-
-
-def _parts(data: Any) -> tuple[Any, Any, Any]:
-    """The events, contexts and weights of the examples in the data of a Keras step, or their specs; None for none."""
-    x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-    if isinstance(x, tuple):  # As `predict` hands over its data.
-        x, *own = keras.utils.unpack_x_y_sample_weight(x)
-        if any(part is not None for part in own):
-            if y is not None or weights is not None:
-                raise ValueError("y and sample_weight must be None where x is a tuple that holds them")
-            y, weights = own
-    if y is None and isinstance(x, dict):
-        y = x.get("label")
-    y, weights = (None if _is_missing(part) else part for part in (y, weights))
-    return as_events(x), y, weights
-
-
-def _is_missing(part: Any) -> bool:
-    """Whether a part of the data, or its spec, is None."""
-    return part is None or (isinstance(part, tf.TypeSpec) and part == tf.type_spec_from_value(None))
-
-
-def _packed(*data: Any) -> Any:
-    """A batch without None, and with its labels outside of a dictionary."""
-    x, y, weights = _parts(data)
-    return keras.utils.pack_x_y_sample_weight(x, _stand_in(x) if y is None and weights is not None else y, weights)
-
-
-def _stand_in(x: Any) -> tf.Tensor:
-    """Zeros in place of a missing y: Keras drops the weights of data without y."""
-    return tf.zeros(tf.shape(x)[:1], tf.uint8)

@@ -5,13 +5,13 @@ names, and TFP's own extension points for bijectors: `_parameter_properties`, `_
 `_no_dependency` and `_TF_MODULE_IGNORED_PROPERTIES`.
 """
 
-import contextlib
 import contextvars
 import functools
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -21,6 +21,8 @@ from keras.src.backend.common import global_state  # Keras's calls and scopes, s
 from keras.src.trainers import compile_utils  # The metrics that Keras's callbacks look at, see lower_is_better().
 from tensorflow.python.eager import record, tape  # The gradient tapes that listen, see listening_tapes().
 from tensorflow_probability.python.internal import cache_util  # TFP's cache of bijectors, see bijectors/passes.py.
+
+from tfp_realnvp.scopes import setting
 
 # The types of an eager tensor and of the graph of a tf.function. TensorFlow exports them under these names only.
 EagerTensor = tf.__internal__.EagerTensor
@@ -62,14 +64,9 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 _bytes_left: contextvars.ContextVar[int | None] = contextvars.ContextVar("bytes_left", default=None)
 
 
-@contextlib.contextmanager
-def limited_variables(num_bytes: int) -> Iterator[None]:
+def limited_variables(num_bytes: int) -> AbstractContextManager[None]:
     """A scope in which Keras makes variables of at most so many bytes; a ValueError says so before memory is taken."""
-    token = _bytes_left.set(num_bytes)
-    try:
-        yield
-    finally:
-        _bytes_left.reset(token)
+    return setting(_bytes_left, num_bytes)
 
 
 _initialize = keras.Variable._initialize_with_initializer

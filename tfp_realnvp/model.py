@@ -1,7 +1,6 @@
 """`FlowModel`: a Keras model of a TFP distribution."""
 
 import functools
-import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
-from tfp_realnvp.common import draw_seed, file_errors, register
+from tfp_realnvp.common import draw_seed, register, replacing
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
@@ -253,7 +252,7 @@ class FlowModel(FlowTrainer):
         contexts = [] if context is None else [context]
         if not batch_moments:
             return self._inference(x, draw, *contexts)
-        with self._turn:  # A graph in training mode is not for concurrent calls, see `common.unfused`.
+        with self.turn:  # A graph in training mode is not for concurrent calls, see `threads.unfused`.
             return self._inference_of_batch(x, draw, *contexts)
 
     def _infer(self, x: tf.Tensor, draw: tf.Tensor, context: tf.Tensor | None, *, batch_moments: bool) -> tf.Tensor:
@@ -390,14 +389,8 @@ class FlowModel(FlowTrainer):
             )
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             return super().save(filepath, overwrite=overwrite, **kwargs)
-        draft = path.with_name(f"draft.{path.name}")
-        with file_errors(path):
-            draft.unlink(missing_ok=True)  # It may be a link to another file.
-            try:
-                super().save(draft, **kwargs)
-                os.replace(draft, path)
-            finally:
-                draft.unlink(missing_ok=True)
+        with replacing(path) as draft:
+            super().save(draft, **kwargs)
 
     def export(self, filepath: Any) -> None:
         """Writes the flow as a SavedModel into a new or empty folder, for processes with TensorFlow alone (TF Serving).

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_realnvp.scopes import setting
+
 # 1.0 if this replica's share of the batch has examples, 0.0 if it is a stand-in, None if that is unknown.
 _presence: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("presence", default=None)
 
@@ -68,11 +70,8 @@ def nonempty_share(*tensors: Any) -> Iterator[tuple]:
         yield size, *tensors
         return
     missing = tf.maximum(1 - size, 0)
-    token = _presence.set(tf.cast(1 - missing, tf.float32))
-    try:
+    with setting(_presence, tf.cast(1 - missing, tf.float32)):
         yield size, *_filled_up(missing, tensors)
-    finally:
-        _presence.reset(token)
 
 
 def with_stand_in(function: Callable[..., tf.Tensor], *tensors: Any) -> tf.Tensor:

@@ -16,6 +16,8 @@ from tfp_realnvp.common import check_positive, draw_seed, value_errors
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
 
+ATTEMPTS = 10
+"""How often a sample is drawn at most until it is finite."""
 OVERFLOW = "z must be closer to 0, or the temperature lower: the flow overflows"
 
 
@@ -71,10 +73,6 @@ def _draw_values(model: "FlowModel", seeds: np.ndarray, *contexts: np.ndarray) -
     """The events of a distribution without latents, by the first of these seeds, and whether each is finite."""
     distribution = model.distribution_given(*contexts)
     return model.as_data(distribution.sample([] if contexts else len(seeds), seed=seeds[0]))
-
-
-ATTEMPTS = 10
-"""How often a sample is drawn at most until it is finite."""
 
 
 def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: Any, attempt: Any = 0) -> tf.Tensor:

@@ -1,10 +1,9 @@
 """`FlowTrainer`: Keras's compile, fit, evaluate and predict for a model that computes a log-likelihood."""
 
-import functools
 import math
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,21 +18,9 @@ from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.optimizers import Adam, check_clipping
 from tfp_realnvp.progress import Progress
 from tfp_realnvp.replicas import nonempty_share, num_replicas, sum_over_replicas, take_from_the_first_replica
+from tfp_realnvp.threads import one_thread_at_a_time
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 _BITS_PER_DIM = lower_is_better("bits_per_dim")
-
-
-def _one_thread_at_a_time(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Makes a method wait for the methods of other threads that count in the same `progress`."""
-
-    @functools.wraps(method)
-    def waiting(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        with cast("FlowTrainer", args[0])._turn:
-            return method(*args, **kwargs)
-
-    return waiting
 
 
 class FlowTrainer(TrainerHooks):
@@ -46,6 +33,7 @@ class FlowTrainer(TrainerHooks):
       events: `Events`, the data of the model.
       networks: list of Keras layers.
       seed: int.
+      turn: lock of the methods that count in `progress`.
     """
 
     events: Events
@@ -55,7 +43,7 @@ class FlowTrainer(TrainerHooks):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self._nats = Progress()
-        self._turn = threading.RLock()
+        self.turn = threading.RLock()
 
     # The optimizer and the first values of the weights.
 
@@ -192,7 +180,7 @@ class FlowTrainer(TrainerHooks):
 
     # Keras's methods. They check arrays before any work; the steps check all other data batch by batch.
 
-    @_one_thread_at_a_time
+    @one_thread_at_a_time
     def fit(
         self,
         x: Any = None,
@@ -272,7 +260,7 @@ class FlowTrainer(TrainerHooks):
             raise ValueError("x must not be empty; got a data set without batches")
         return history
 
-    @_one_thread_at_a_time
+    @one_thread_at_a_time
     def evaluate(
         self,
         x: Any = None,
@@ -330,7 +318,7 @@ class FlowTrainer(TrainerHooks):
         with value_errors():
             return super().predict(x, batch_size, verbose, steps, callbacks)
 
-    @_one_thread_at_a_time
+    @one_thread_at_a_time
     def train_on_batch(
         self,
         x: Any,
@@ -353,7 +341,7 @@ class FlowTrainer(TrainerHooks):
         with value_errors():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
-    @_one_thread_at_a_time
+    @one_thread_at_a_time
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Keras's `test_on_batch`; data as for `fit`.
 

@@ -1,4 +1,4 @@
-"""What a machine has for the flows, and whether a tiny one works: the first thing that a report of a fault needs."""
+"""The state of a machine, and a tiny flow on it: the report that a description of a fault begins with."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ class Check:
     Attributes:
       name: the subject.
       run: returns the findings as a text, and raises an exception where something fails.
-      advice: what to do then.
+      advice: the remedy, if it fails.
     """
 
     name: str
@@ -45,7 +45,7 @@ def examine() -> bool:
             found = check.run()
         except Exception as error:  # Anything can be broken here, and the other checks go on.
             reason = (str(error).strip().splitlines() or [""])[0]
-            found = f"FAILED: {type(error).__name__}: {reason}\n{'':24}what to do: {check.advice}"
+            found = f"FAILED: {type(error).__name__}: {reason}\n{'':24}remedy: {check.advice}"
             failed.append(check.name)
         print(f"{check.name:24}{found}", flush=True)
     print(f"failed: {', '.join(failed)}" if failed else "all is well")
@@ -57,7 +57,7 @@ def _machine() -> str:
 
 
 def _instruction_sets() -> str:
-    """The CPU's names of what speeds up convolutions."""
+    """The CPU's instruction sets that speed up convolutions."""
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import checks, data, models
 from .figures import paper, pictures
-from .runs.workdir import replacing
+from .runs.workdir import new_file
 
 
 def draw_samples(
@@ -34,7 +34,7 @@ def draw_samples(
         print(f"wrote {path}")
     if num_samples:
         samples = model.sample(num_samples, temperature, seed)
-        with replacing(folder / "samples.npy") as file:
+        with new_file(folder / "samples.npy") as file:
             np.save(file, samples)
         print(f"wrote {folder / 'samples.npy'}")
 

@@ -7,7 +7,7 @@
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
-  python -m train.main --mode=doctor                            what the machine has, and whether a tiny flow works
+  python -m train.main --mode=doctor                            the state of the machine, and a tiny flow on it
 
 Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
 stopped run: it resumes from its last checkpoint, and ends with the result of a run without a stop. The workdir holds

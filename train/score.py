@@ -15,7 +15,7 @@ import tfp_realnvp as rnvp
 
 from . import checks, models
 from .data import folder
-from .runs.workdir import replacing
+from .runs.workdir import new_file
 
 
 def score_folder(
@@ -56,7 +56,7 @@ def score_folder(
     path = workdir / "scores.jsonl"
     scored: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    with replacing(path) as file:
+    with new_file(path) as file:
         for line in score_pictures(model, paths, root, config):
             file.write(json.dumps(line).encode() + b"\n")
             (refused if "error" in line else scored).append(line)

@@ -35,7 +35,7 @@ def test_what_fails_is_followed_by_what_to_do_and_the_other_checks_go_on(capsys,
     found = lines(capsys)
     (number,) = (i for i, line in enumerate(found) if "FAILED" in line)
     assert found[number].startswith("saving and loading      FAILED: OSError: [Errno 28] No space left on device")
-    assert found[number + 1].strip().startswith("what to do: make room in the temporary folder")
+    assert found[number + 1].strip().startswith("remedy: make room in the temporary folder")
     assert found[number + 2].startswith("inversion               1024 of 1024")
     assert found[-1] == "failed: saving and loading"
 

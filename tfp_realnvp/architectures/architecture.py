@@ -166,12 +166,17 @@ class Architecture(FlowModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Architecture":
-        config = checked_config(config)
+        config = checked_config(config, cls.oldest_format(config))
         frozen = config.pop("frozen", None)
         model = cls(**config)
         if frozen is not None:
             model._freeze(frozen)
         return model
+
+    @classmethod
+    def oldest_format(cls, config: dict[str, Any]) -> int:
+        """The oldest `format_version` of a flow with this config that can be read."""
+        return 1
 
     # The layers and weights that a user has frozen, by `trainable = False`, are data of the file. The optimizer has the
     # state of the weights that were trainable when the model was compiled.

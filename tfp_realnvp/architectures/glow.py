@@ -13,6 +13,7 @@ from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Con
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import BoundedScale, ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
+from tfp_realnvp.networks.kernels import conv_layer
 
 BOUNDS: dict[str, type[BoundedScale]] = {"sigmoid": SigmoidScale, "tanh": ChannelTanhScale}
 
@@ -145,8 +146,7 @@ def multi_scale(
         bijectors.append(Coupling(ChangeAll(3), prior))
     if num_scales == 1:
         return inside(Squeeze(), bijectors)
-    fixed = dict(padding="same", data_format="channels_last", kernel_initializer="zeros")
-    prior = functools.partial(keras.layers.Conv2D, channels, 3, **fixed)
+    prior = functools.partial(conv_layer, channels, 3, kernel_initializer="zeros")
     bijectors.append(Coupling(Channel(), layers.conditioner("split_prior", prior, half, scale)))
     coarser = multi_scale(half, num_scales - 1, steps_per_scale, step, below, layers, scale + 1)
     return inside(Squeeze(), [*bijectors, FactorOut(sequential(coarser))])

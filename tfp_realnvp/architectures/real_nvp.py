@@ -23,7 +23,6 @@ from tfp_realnvp.bijectors import (
 from tfp_realnvp.bijectors.masks import Channel, Checkerboard, Dense, Mask
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import MLP, Moments, ResNet, TanhScale
-from tfp_realnvp.saving import checked_config
 
 
 @register
@@ -127,10 +126,9 @@ class RealNVP(Architecture):
         return leaving
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "RealNVP":
+    def oldest_format(cls, config: dict[str, Any]) -> int:
         # Before format 2 each block of a residual network had weights of its own.
-        checked_config(config, oldest=2 if len(config["event_shape"]) == 3 else 1)
-        return super().from_config(config)
+        return 2 if len(config["event_shape"]) == 3 else 1
 
     @classmethod
     def from_official_checkpoint(cls, prefix: Any, image_size: int | None = None, **kwargs: Any) -> "RealNVP":

@@ -9,7 +9,7 @@ from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors import masks
 from tfp_realnvp.bijectors.fused import FusedBijector
-from tfp_realnvp.common import unfused
+from tfp_realnvp.threads import unfused
 
 
 def affine(params: tf.Tensor) -> tfb.Bijector:
@@ -160,7 +160,8 @@ class Coupling(FusedBijector):
         """The conditioner's output; convolutional networks require exactly one batch axis."""
         shape, event_ndims = tf.shape(kept), self._mask.event_ndims
         if kept.shape.rank == event_ndims + 1:
-            return unfused(tf.cast(self._conditioner(kept), kept.dtype))
-        params = self._conditioner(tf.reshape(kept, tf.concat([[-1], shape[-event_ndims:]], 0)))
-        params = tf.reshape(params, tf.concat([shape[:-event_ndims], tf.shape(params)[1:]], 0))
-        return tf.cast(params, kept.dtype)
+            params = self._conditioner(kept)
+        else:
+            params = self._conditioner(tf.reshape(kept, tf.concat([[-1], shape[-event_ndims:]], 0)))
+            params = tf.reshape(params, tf.concat([shape[:-event_ndims], tf.shape(params)[1:]], 0))
+        return unfused(tf.cast(params, kept.dtype))

@@ -1,7 +1,6 @@
 """Glow's activation normalization: a shift and a scale per channel, initialized by the first batch."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -11,10 +10,10 @@ from tfp_realnvp.bijectors.passes import initialization
 from tfp_realnvp.common import register
 from tfp_realnvp.internals import sublayers
 from tfp_realnvp.representation import Described
+from tfp_realnvp.scopes import setting
 
 
-@contextlib.contextmanager
-def initializing() -> Iterator[None]:
+def initializing() -> AbstractContextManager[None]:
     """A scope in which a batch initializes every `ChannelAffine` that has no values yet.
 
     One eager pass, data → latent, initializes a whole flow. Each layer sees the output of the layers before it; they
@@ -32,11 +31,7 @@ def initializing() -> Iterator[None]:
 
     References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.1.
     """
-    token = initialization.set(True)
-    try:
-        yield
-    finally:
-        initialization.reset(token)
+    return setting(initialization, True)
 
 
 @register

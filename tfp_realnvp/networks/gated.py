@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.kernels import conv_layer
 from tfp_realnvp.networks.tracing import TracedOnce
 from tfp_realnvp.representation import Described
 
@@ -142,5 +143,5 @@ class GatedConvNet(Described, keras.layers.Layer):
 def _conv(
     filters: int, kernel_size: int, seed: int | None, name: str, dtype: Any, **options: Any
 ) -> keras.layers.Conv2D:
-    options = {"kernel_initializer": keras.initializers.GlorotUniform(seed), "data_format": "channels_last", **options}
-    return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, dtype=dtype, **options)
+    options = {"kernel_initializer": keras.initializers.GlorotUniform(seed), **options}
+    return conv_layer(filters, kernel_size, name=name, dtype=dtype, **options)

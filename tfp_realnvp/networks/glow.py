@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.kernels import conv_layer
 from tfp_realnvp.networks.tracing import TracedOnce
 from tfp_realnvp.representation import Described
 
@@ -44,15 +45,7 @@ class GlowNet(TracedOnce, Described, keras.layers.Layer):
         normal = [keras.initializers.RandomNormal(0.0, 0.05, seed=s) for s in spawn_seeds(seed, 2)]
         sizes = [(filters, 3, normal[0]), (filters, 1, normal[1]), (out_channels, 3, "zeros")]
         self.convs = [
-            keras.layers.Conv2D(
-                width,
-                size,
-                padding="same",
-                data_format="channels_last",
-                kernel_initializer=initializer,
-                name=f"conv_{i}",
-                dtype=self.dtype_policy,
-            )
+            conv_layer(width, size, kernel_initializer=initializer, name=f"conv_{i}", dtype=self.dtype_policy)
             for i, (width, size, initializer) in enumerate(sizes)
         ]
 

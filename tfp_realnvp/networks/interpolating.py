@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.kernels import conv_layer, convolve
 from tfp_realnvp.representation import Described
 
 # The places of a 2×2 block as (row, column), in the order of `Squeeze(diagonal_first=True)`.
@@ -83,8 +84,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         seeds = iter(spawn_seeds(seed, 1 + num_blocks))
 
         def conv(width: int, name: str, size: int = 3, **options: Any) -> keras.layers.Conv2D:
-            options = {"padding": "same", "data_format": "channels_last", "dtype": self.dtype_policy, **options}
-            return keras.layers.Conv2D(width, size, name=name, **options)
+            return conv_layer(width, size, name=name, dtype=self.dtype_policy, **options)
 
         he = lambda: keras.initializers.HeNormal(next(seeds))
         self.conv_in = conv(filters, "conv_in", kernel_initializer=he())
@@ -107,14 +107,14 @@ class InterpolatingResNet(Described, keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         known, context = ops.split(ops.cast(x, self.variable_dtype), [self.num_known * self.channels], axis=-1)
-        mean = ops.conv(known, tf.constant(self._nearest, known.dtype), padding="same", data_format="channels_last")
+        mean = convolve(known, tf.constant(self._nearest, known.dtype))
         differences = (known - ops.tile(mean, (1, 1, 1, self.num_known))) / (4 * self.unit)
         h = self.conv_in(ops.concatenate([differences, mean, context], axis=-1))
         for first, second in self.blocks:
             h = h + second(ops.relu(first(ops.relu(h))))
         output = ops.cast(self.conv_out(ops.relu(h)), self.variable_dtype)
         shift, others = ops.split(output, [self.channels], axis=-1)
-        filtered = ops.conv(differences, self.filter, padding="same", data_format="channels_last")
+        filtered = convolve(differences, self.filter)
         return ops.concatenate([mean + self.unit * (shift + filtered), others], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

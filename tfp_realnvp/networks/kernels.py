@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -186,6 +187,18 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
     """
     y = ops.conv(x, kernel, padding="same", data_format="channels_last")
     return ops.add(y, *bias) if bias else y
+
+
+def conv_layer(filters: int, kernel_size: int, **options: Any) -> keras.layers.Conv2D:
+    """Keras's convolution with stride 1 and SAME; the channels are last, also where Keras's configuration differs.
+
+    Args:
+      filters, kernel_size: ints.
+      **options: further arguments of `keras.layers.Conv2D`.
+
+    Example: `conv_layer(32, 3, use_bias=False)`
+    """
+    return keras.layers.Conv2D(filters, kernel_size, padding="same", data_format="channels_last", **options)
 
 
 def l2_penalty(l2: float) -> Callable[[tf.Tensor], tf.Tensor] | None:

@@ -1,8 +1,7 @@
 """Mean and variance per channel as Keras layers: with moving averages, or fixed."""
 
-import contextlib
 import contextvars
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from tfp_realnvp.networks.rematerialization import is_recomputing
 from tfp_realnvp.networks.stacks import check_single, stack_shape
 from tfp_realnvp.replicas import moments_over_replicas
 from tfp_realnvp.representation import Described
+from tfp_realnvp.scopes import setting
 
 _averages_move: contextvars.ContextVar[bool] = contextvars.ContextVar("averages_move", default=True)
 
@@ -151,17 +151,12 @@ class FixedMoments(Described, keras.layers.Layer):
         return [input_shape[-1:], input_shape[-1:]]
 
 
-@contextlib.contextmanager
-def fixed_averages() -> Iterator[None]:
+def fixed_averages() -> AbstractContextManager[None]:
     """A scope in which a call in training mode uses the moments of its batch, and no average moves.
 
     Example: `with fixed_averages(): nats = model(images, training=True)`
     """
-    token = _averages_move.set(False)
-    try:
-        yield
-    finally:
-        _averages_move.reset(token)
+    return setting(_averages_move, False)
 
 
 def moments_of(layer: keras.layers.Layer) -> list[Moments]:

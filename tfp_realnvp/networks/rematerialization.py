@@ -3,7 +3,6 @@
 import contextlib
 import contextvars
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from tfp_realnvp.internals import in_training
 from tfp_realnvp.representation import describe
+from tfp_realnvp.scopes import setting
 
 _recomputing = contextvars.ContextVar("recomputing", default=False)
 
@@ -63,17 +63,12 @@ class Rematerialized:
         return tf.recompute_grad(network)(x)
 
 
-@contextlib.contextmanager
-def recomputing() -> Iterator[None]:
+def recomputing() -> contextlib.AbstractContextManager[None]:
     """A scope for repeating the pass of networks over a batch: the values are the same, and no average moves.
 
     Example: `with recomputing(): y = network(x, training=True)`
     """
-    token = _recomputing.set(True)
-    try:
-        yield
-    finally:
-        _recomputing.reset(token)
+    return setting(_recomputing, True)
 
 
 def is_recomputing() -> bool:

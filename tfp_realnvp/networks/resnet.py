@@ -7,12 +7,13 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
-from tfp_realnvp.common import check_positive, register, spawn_seeds, unfused_sum
+from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.stacks import BlockStack
 from tfp_realnvp.networks.weight_norm import WeightNormConv2D
 from tfp_realnvp.representation import Described
+from tfp_realnvp.threads import unfused_sum
 
 
 @register

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..runs.workdir import replacing
+from ..runs.workdir import new_file
 
 DPI = 100
 WIDTH, HEIGHT = 1300, 1100  # pixels for the images of an `ImageFigure`, without its text
@@ -127,7 +127,7 @@ def render(figure: Figure) -> np.ndarray:
 
 def save_png(pixels: np.ndarray, path: pathlib.Path) -> None:
     """Writes a uint8 array [height, width, 3] as a PNG file, and makes its folder."""
-    with replacing(path) as file:
+    with new_file(path) as file:
         Image.fromarray(pixels).save(file, "PNG")
 
 

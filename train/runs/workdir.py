@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import ml_collections
 
-from tfp_realnvp.common import file_errors
+from tfp_realnvp.common import file_errors, replacing
 
 from ..configs import default
 
@@ -74,7 +74,7 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[IO[bytes]]:
+def new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
     """A new file that replaces the one of this path at the end, as a whole; none is left after an error.
 
     Args:
@@ -83,21 +83,15 @@ def replacing(path: pathlib.Path) -> Iterator[IO[bytes]]:
     Raises:
       OSError: if it cannot be written, such as on a full disk.
     """
-    draft = path.with_name(path.name + ".tmp")
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)  # It may be a link to another file.
-        try:
-            with draft.open("xb") as file:
-                yield file
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("xb") as file:
+        yield file
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces the file as a whole."""
-    with replacing(path) as file:
+    with new_file(path) as file:
         file.write(text.encode())
 
 

@@ -48,7 +48,7 @@ def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path, monkeypatch):
     assert json.loads(path.read_text()) == {"a": 3} and [file.name for file in tmp_path.iterdir()] == ["file.json"]
 
 
-@pytest.mark.parametrize("name", ["lock", "config.json.tmp"])
+@pytest.mark.parametrize("name", ["lock", "draft.config.json"])
 def test_a_link_in_the_way_is_not_followed(name, tmp_path):
     target, folder = tmp_path / "target", tmp_path / "run"
     target.write_text("of another")
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_named(text, tmp_path):
 
 
 def test_a_fifo_in_the_way_is_not_waited_for(tmp_path):
-    for name in ("config.json", "config.json.tmp", "lock"):
+    for name in ("config.json", "draft.config.json", "lock"):
         os.mkfifo(tmp_path / name)
     with pytest.raises(ValueError, match="config.json must be a regular file"):
         workdir.check_workdir(default.get_config(), tmp_path)
