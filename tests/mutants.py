@@ -202,8 +202,8 @@ MUTANTS = (
     Mutant(
         "a mean over draws that forgets their number",
         "tfp_realnvp/evaluation.py",
-        "tf.reduce_logsumexp(draws, axis=0)[:size] - math.log(num_draws)",
-        "tf.reduce_logsumexp(draws, axis=0)[:size]",
+        "tf.reduce_logsumexp(tf.cast(nats, tf.float64), axis=0)[:size] - math.log(num_draws)",
+        "tf.reduce_logsumexp(tf.cast(nats, tf.float64), axis=0)[:size]",
         ("tests/test_evaluation.py",),
     ),
     Mutant(
