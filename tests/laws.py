@@ -525,12 +525,12 @@ def gradients_of_log_prob_at_a_sample_of_the_graph_are_those_at_a_copy(case):
     @tf.function(autograph=False)
     def gradients():
         x = distribution.sample(2, seed=[0, 1])
-        copied = tf.identity(x)
+        # First without a tape, as `tfp.mcmc` asks: a pass of a tape would take the place of the sample's.
+        by_graph, expected = (tf.gradients(distribution.log_prob(x), x)[0] for x in (x, tf.identity(x)))
         with tf.GradientTape() as tape:
             tape.watch(x)
             log_prob = distribution.log_prob(x)
-        # The latter as `tfp.mcmc` asks for it.
-        return tape.gradient(log_prob, x), *(tf.gradients(distribution.log_prob(x), x)[0] for x in (x, copied))
+        return tape.gradient(log_prob, x), by_graph, expected
 
     with graphs_as_they_are():
         by_tape, by_graph, expected = gradients()

@@ -126,5 +126,23 @@ def test_wrong_arguments_are_errors(options, message):
         small(**options)
 
 
+@pytest.mark.parametrize("alpha", [None, 0.05])
+def test_samples_far_outside_of_the_data_are_finite_and_images_keep_their_density(alpha):
+    model = small((4, 4, 1), num_scales=1, filters=8, num_bins=256, alpha=alpha)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(0.1 * rng.standard_normal(weight.shape))
+    levels = rng.integers(256, size=(4, 4, 4, 1)).astype("float32") + 0.5
+    levels[0], levels[1] = 0.001, 255.999
+    z = 300 * rng.standard_normal([4, 4, 4, 1]).astype("float32")
+    limited = model.distribution.log_prob(levels)
+    assert np.isfinite(model.bijector.forward(z)).all()
+    for layer in model.networks:
+        if isinstance(layer, rnvp.networks.InterpolatingResNet):
+            layer.limit = None
+    np.testing.assert_array_equal(model.distribution.log_prob(tf.constant(levels)), limited)
+    assert not np.isfinite(model.bijector.forward(tf.constant(z))).all(axis=(1, 2, 3)).any()
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))

@@ -43,6 +43,16 @@ def test_it_begins_as_the_mean_of_the_nearest_known_pixels(number):
     np.testing.assert_array_equal(output[..., 2:], np.zeros([3, 4, 5, 5]))
 
 
+def test_known_pixels_beyond_the_limit_count_as_the_limit():
+    plain, limited = built(2, context=1), built(2, context=1, limit=1.5)
+    for network in (plain, limited):
+        laws.randomize_weights(network.weights)
+    given = 3 * np.random.default_rng(2).standard_normal([3, 4, 5, 5])  # The last channel is a context.
+    clipped = np.concatenate([np.clip(given[..., :4], -1.5, 1.5), given[..., 4:]], axis=-1)
+    np.testing.assert_array_equal(limited(given), plain(clipped))
+    np.testing.assert_array_equal(limited(clipped), plain(clipped))
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_it_is_a_residual_network_of_the_differences_from_the_mean(number):
     network = built(number, context=1, unit=0.3)
@@ -94,6 +104,7 @@ def test_its_config_makes_it_anew():
     [
         (dict(num_known=4), "num_known must be 1, 2 or 3; got 4"),
         (dict(num_known=1, unit=0.0), "unit must be positive; got 0.0"),
+        (dict(num_known=1, limit=-1.0), "limit must be None or positive; got -1.0"),
         (dict(num_known=1, filters=0), "filters must be a positive int; got 0"),
         (dict(num_known=1, channels=3, out_channels=2), "out_channels must be at least channels = 3; got 2"),
     ],

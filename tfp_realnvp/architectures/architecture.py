@@ -1,5 +1,6 @@
 """`Architecture`: the base class of all families of flows."""
 
+import math
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -85,6 +86,7 @@ class Architecture(FlowModel):
         arguments.update(event_shape=shape, seed=draw_seed(arguments["seed"]))
         options = types.SimpleNamespace(**{**self.defaults, **arguments})
         num_bins = checked_num_bins(options.num_bins, shape)
+        options.pixel_limit = None if num_bins is None else _limit_of_pixels(num_bins, options.alpha)
         contexts = Contexts(options.num_classes, options.context_size, tf.as_dtype(policy.variable_dtype))
         store = LayerStore(policy, options.seed, contexts.size or 0, options.rematerialize)
         self._arguments, self.options, self._store = arguments, options, store
@@ -207,8 +209,9 @@ class Architecture(FlowModel):
 
     def _freeze(self, positions: Sequence[int]) -> None:
         """Makes these parts not trainable, and all others trainable."""
+        frozen = frozenset(positions)
         for position, part in enumerate(self._parts()):
-            part.trainable = position not in positions
+            part.trainable = position not in frozen
 
 
 class _PerContext(tfd.BatchBroadcast):
@@ -240,6 +243,13 @@ def _from_pixels(num_bins: int, alpha: float | None, dtype: str) -> list[tfb.Bij
     if alpha is not None:
         return [Logit(num_bins, alpha)]
     return [tfb.Scale(tf.constant(1 / num_bins, dtype)), tfb.Shift(tf.constant(-0.5, dtype))]
+
+
+def _limit_of_pixels(num_bins: int, alpha: float | None) -> float | None:
+    """A bound of the absolute values that `_from_pixels` gives to pixel values, a hundredth above the largest."""
+    ends = sequential(_from_pixels(num_bins, alpha, "float32")).forward(tf.constant([0.0, num_bins]))
+    limit = 1.01 * float(tf.reduce_max(tf.abs(ends)))
+    return limit if math.isfinite(limit) else None
 
 
 def _checked_event_shape(event_shape: Any) -> tuple[int, ...]:

@@ -36,6 +36,9 @@ class SubpixelFlow(Architecture):
     At the same place of different blocks, pixels are independent given the pixels before them. In real images a weak
     dependence remains. With `refining_steps` > 0 a small Glow over the latents models it.
 
+    Networks see no pixel further out than the data's own range. A sample's pixel beyond it counts as its end, so that one
+    unlikely draw does not lead the pixels after it further away.
+
     A log-likelihood runs 3 · num_scales networks and the networks of Glow's steps. So does a sample, one network after
     the other. The latents are standard logistic.
 
@@ -132,6 +135,7 @@ def _scale(
             options.filters,
             options.num_blocks,
             seeds[num_known - 1],
+            options.pixel_limit,
         )
         known = num_known * channels
         conditioner = layers.conditioner(f"place_{num_known}", make, (*half[:2], known), scale)

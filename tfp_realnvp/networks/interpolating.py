@@ -42,12 +42,14 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         known pixels are the first channels of the input. Further channels hold a context for the network, not for
         the mean and the filter.
       unit: float, the typical size of a pixel's difference from its prediction.
+      limit: float, the largest absolute value of a known pixel in the data; None for no limit. Known pixels beyond it
+        count as the limit. They occur in samples alone, where they would lead from pixel to pixel further away.
       filters: int, width of the hidden layers.
       num_blocks: int, number of residual blocks.
       seed: int or None.
 
     Raises:
-      ValueError: for sizes below 1, a `unit` that is not positive, or another `num_known`.
+      ValueError: for sizes below 1, a `unit` or a `limit` that is not positive, or another `num_known`.
 
     Example: `InterpolatingResNet(channels=3, out_channels=51, num_known=1)(top_left_pixels)`
 
@@ -63,6 +65,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         filters: int = 64,
         num_blocks: int = 2,
         seed: int | None = None,
+        limit: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -73,6 +76,8 @@ class InterpolatingResNet(Described, keras.layers.Layer):
             raise ValueError(f"num_known must be 1, 2 or 3; got {num_known!r}")
         if not unit > 0:
             raise ValueError(f"unit must be positive; got {unit!r}")
+        if limit is not None and not limit > 0:
+            raise ValueError(f"limit must be None or positive; got {limit!r}")
         self.channels = channels
         self.out_channels = out_channels
         self.num_known = num_known
@@ -80,6 +85,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         self.filters = filters
         self.num_blocks = num_blocks
         self.seed = seed
+        self.limit = limit
         self._nearest = _nearest_kernel(num_known, channels)
         seeds = iter(spawn_seeds(seed, 1 + num_blocks))
 
@@ -107,6 +113,8 @@ class InterpolatingResNet(Described, keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         known, context = ops.split(ops.cast(x, self.variable_dtype), [self.num_known * self.channels], axis=-1)
+        if self.limit is not None:
+            known = tf.clip_by_value(known, -self.limit, self.limit)
         mean = convolve(known, tf.constant(self._nearest, known.dtype))
         differences = (known - ops.tile(mean, (1, 1, 1, self.num_known))) / (4 * self.unit)
         h = self.conv_in(ops.concatenate([differences, mean, context], axis=-1))
@@ -130,6 +138,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "seed": self.seed,
+            "limit": self.limit,
         }
 
 
