@@ -36,7 +36,7 @@ class SubpixelFlow(Architecture):
     At the same place of different blocks, pixels are independent given the pixels before them. In real images a weak
     dependence remains. With `refining_steps` > 0 a small Glow over the latents models it.
 
-    Networks see no pixel further out than the data's own range. A sample's pixel beyond it counts as its end, so that one
+    Networks see no pixel beyond the data's range. A sample's pixel beyond it counts as its end there, so that one
     unlikely draw does not lead the pixels after it further away.
 
     A log-likelihood runs 3 · num_scales networks and the networks of Glow's steps. So does a sample, one network after
