@@ -25,6 +25,7 @@ class Family:
       extreme: the flows that see extreme images of 8×8×3, see test_robustness.py.
       rematerialized: the flows that are compared with their rematerialized twins, see
         networks/test_rematerialization.py; only where the class takes `rematerialize`.
+      is_continuous: whether the flow solves differential equations, so that it refuses mixed precision.
     """
 
     cls: type
@@ -33,6 +34,7 @@ class Family:
     trained: dict = dataclasses.field(default_factory=_the_small_flow_alone)
     extreme: dict = dataclasses.field(default_factory=_the_small_flow_alone)
     rematerialized: dict = dataclasses.field(default_factory=_the_small_flow_alone)
+    is_continuous: bool = False
 
 
 IMAGE, VECTOR = (4, 4, 1), (3,)
@@ -65,6 +67,21 @@ FAMILIES = [
         trained={"": dict(bound="tanh"), "classes": dict(num_classes=3)},
         extreme={"": dict(steps_per_scale=2), "tanh": dict(steps_per_scale=2, bound="tanh")},
         rematerialized={"classes": dict(num_scales=1, steps_per_scale=2, num_classes=2)},
+    ),
+    Family(
+        rnvp.FFJORD,
+        dict(event_shape=VECTOR, hidden_units=[4], filters=2),
+        laws={},
+        trained={"": {}, "images and classes": dict(event_shape=IMAGE, num_classes=3)},
+        extreme={},
+        is_continuous=True,
+    ),
+    Family(
+        rnvp.MRCNF,
+        dict(event_shape=IMAGE, num_scales=2, num_blocks=1, filters=2),
+        laws={},
+        extreme={},
+        is_continuous=True,
     ),
     Family(
         rnvp.NICE,

@@ -16,6 +16,7 @@ from tfp_realnvp.bijectors import (
     ActNorm,
     BatchNormalization,
     ChannelAutoregressive,
+    ContinuousFlow,
     Coupling,
     FactorOut,
     FusedBijector,
@@ -23,11 +24,13 @@ from tfp_realnvp.bijectors import (
     LogisticMixture,
     Logit,
     Squeeze,
+    UnimodularTransform,
     additive,
     affine,
     affine_scale_first,
 )
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel, Checkerboard, Split
+from tfp_realnvp.bijectors.solvers import DORMAND_PRINCE, Fixed
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -127,6 +130,12 @@ def in_training(function, x):
     return Training(function)(x, training=True)
 
 
+def continuous(network, shape, mask=None, **options):
+    """A continuous flow whose steps of one length are exact enough for the laws in double precision."""
+    solver = Fixed(DORMAND_PRINCE, 4)
+    return ContinuousFlow(built(network, shape), mask, event_ndims=len(shape), evaluation_solver=solver, **options)
+
+
 def checkerboard_coupling(dtype, channels=2, top_left=1, bijector_fn=affine, seed=0):
     outputs = channels if bijector_fn is additive else 2 * channels
     network = resnet(channels, outputs, dtype, top_left, seed, bounded=bijector_fn is not additive)
@@ -221,6 +230,19 @@ BIJECTORS = {
     "norm_channel": lambda dtype: (BatchNormalization(moments(2, dtype), Channel()), (2, 4, 4)),
     "norm_running": lambda dtype: (BatchNormalization(moments(2, dtype, running=True)), (4, 4, 2)),
     "norm_vector": lambda dtype: (BatchNormalization(moments(3, dtype), event_ndims=1), (3,)),
+    "continuous": lambda dtype: (
+        continuous(rnvp.networks.MLPDynamics(2, [4], "sigmoid", seed=0, dtype=dtype), (2,), adjoint=True),
+        (2,),
+    ),
+    "continuous_channel": lambda dtype: (
+        continuous(
+            rnvp.networks.ConvDynamics(2, 2, 2, activation="sigmoid", seed=0, dtype=dtype),
+            (2, 1, 3),
+            Channel(num_first=1),
+        ),
+        (2, 1, 3),
+    ),
+    "unimodular": lambda dtype: (UnimodularTransform(), (4, 2, 3)),
     "squeeze": lambda dtype: (Squeeze(), (4, 2, 2)),
     "squeeze_diagonal_first": lambda dtype: (Squeeze(diagonal_first=True), (4, 2, 2)),
     "factor_out": lambda dtype: (FactorOut(channel_coupling(dtype, channels=2)), (2, 2, 4)),

@@ -1,13 +1,15 @@
 """Real NVP and normalizing flows for TensorFlow Probability and Keras."""
 
 from tfp_realnvp import architectures, bijectors, dequantization, evaluation, networks, optimizers
-from tfp_realnvp.architectures import NICE, Architecture, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
+from tfp_realnvp.architectures import FFJORD, MRCNF, NICE, Architecture, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
 from tfp_realnvp.common import register
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.saving import load_model
 
 __version__ = "0.1.0"
 __all__ = [
+    "FFJORD",
+    "MRCNF",
     "NICE",
     "Architecture",
     "FlowModel",

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_realnvp import noise
 from tfp_realnvp.bijectors import Coupling, Logit, affine
 from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.common import check_positive, register, spawn_seeds
@@ -128,8 +129,8 @@ class VariationalDequantization(Described, keras.layers.Layer):
             for number, network in enumerate(self.networks)
         ]
         # Between 0 and 1, both excluded, so that its logit is finite.
-        noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23
-        epsilon = tf.math.log(noise) - tf.math.log1p(-noise)
+        pixel_noise = tf.cast(_noise(images, seed), self.variable_dtype) * (1 - 2**-22) + 2.0**-23
+        epsilon = tf.math.log(pixel_noise) - tf.math.log1p(-pixel_noise)
         log_p = tf.reduce_sum(tfd.Logistic(tf.zeros([], epsilon.dtype), 1.0).log_prob(epsilon), axis=[1, 2, 3])
         sigmoid = tfb.Invert(Logit(num_bins=1, alpha=0.0))  # The slope of TFP's is NaN where exp(ε) is infinite.
         flow = tfb.Chain([sigmoid, *reversed(couplings)], name="flow_of_noise")
@@ -183,19 +184,12 @@ def get(identifier: Any, seed: int | None = None, dtype: Any = None) -> keras.la
 
 
 def _noise(images: tf.Tensor, seed: Any) -> tf.Tensor:
-    """U[0, 1) in float32, in steps of 2^−24: a random multiply-add hash of the pixels of each image."""
-    shape = tf.shape(images)
-    pixels = tf.cast(tf.reshape(images, [shape[0], -1]), tf.uint64)
-    # By default TensorFlow takes another generator under XLA.
-    coefficients = tf.random.stateless_uniform(
-        [3, np.prod(images.shape[1:])], seed, minval=None, maxval=None, dtype=tf.uint64, alg="philox"
-    )
-    weight, multiplier, offset = tf.unstack(coefficients)
-    digest = tf.reduce_sum(pixels * weight, axis=1, keepdims=True)  # Modulo 2^64.
-    bits = tf.bitwise.right_shift(digest * multiplier + offset, tf.constant(40, tf.uint64))
-    return tf.ensure_shape(tf.reshape(tf.cast(bits, tf.float32) * 2.0**-24, shape), images.shape)
+    """U[0, 1) in float32 for each pixel, by the seed and the image."""
+    weights, *others = tf.unstack(noise.coefficients([3, np.prod(images.shape[1:])], seed))
+    uniform = noise.uniform(noise.keys(images, weights), *others)
+    return tf.ensure_shape(tf.reshape(uniform, tf.shape(images)), images.shape)
 
 
-def _add(images: tf.Tensor, noise: tf.Tensor, num_bins: int) -> tf.Tensor:
+def _add(images: tf.Tensor, added: tf.Tensor, num_bins: int) -> tf.Tensor:
     below_one = 1 - num_bins * 2.0**-24  # The largest noise that rounding does not carry into the next bin.
-    return tf.cast(images, tf.float32) + tf.minimum(tf.cast(noise, tf.float32), below_one)
+    return tf.cast(images, tf.float32) + tf.minimum(tf.cast(added, tf.float32), below_one)

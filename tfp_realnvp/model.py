@@ -13,6 +13,8 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
+from tfp_realnvp.bijectors import ContinuousFlow
+from tfp_realnvp.bijectors.solves import Solves, solving
 from tfp_realnvp.common import draw_seed, register, replacing
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
@@ -105,6 +107,8 @@ class FlowModel(FlowTrainer):
             example.log_prob(tf.zeros([1, *self.event_shape], example.dtype))
         self.networks = networks
         refuse_untrained(example.trainable_variables, self.weights)
+        if any(isinstance(module, ContinuousFlow) for module in example.submodules):
+            self.count_evaluations()
         self.built = True
         # One graph for batches of every size, never inlined: a graph of a known size would round differently.
         specs = [tf.TensorSpec([None, *self.event_shape], example.dtype), tf.TensorSpec([], tf.int64)]
@@ -226,14 +230,25 @@ class FlowModel(FlowTrainer):
             at each step in training, and draw 0 otherwise.
         """
         x, log_q = self.events.checked_tensor(inputs), 0.0
-        if self.num_bins is not None:
-            in_step = training and self.compiled and draw is None
-            # Steps count up from 0 and draws count down from −1, so that they never share their noise.
-            number = self.steps if in_step else -1 - tf.cast(0 if draw is None else draw, tf.int64)
-            seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(number, tf.int64)])
-            x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
-        log_p = self.distribution_given(context).log_prob(tf.cast(tf.identity(x), self.events.dtype))
+        in_step = training and self.compiled and draw is None
+        seed = self.noise_seed(0 if draw is None else draw, self.steps if in_step else None)
+        with solving(Solves(x, seed)) as solves:
+            if self.num_bins is not None:
+                x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
+            log_p = self.distribution_given(context).log_prob(tf.cast(tf.identity(x), self.events.dtype))
+        if solves.evaluations and draw is None:
+            self.record_evaluations(solves.evaluations)
+        for penalty in solves.penalties:
+            self.add_loss(penalty)
         return log_p - tf.cast(log_q, log_p.dtype)
+
+    def noise_seed(self, draw: Any, step: tf.Tensor | None = None) -> tf.Tensor:
+        """The seed of the noise of a draw, or of a step of training: an int64 tensor [2].
+
+        Steps count up from 0 and draws count down from −1, so that they never share their noise.
+        """
+        number = -1 - tf.cast(draw, tf.int64) if step is None else tf.cast(step, tf.int64)
+        return tf.stack([tf.constant(self.seed, tf.int64), number])
 
     def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0, batch_moments: bool = False) -> tf.Tensor:
         """The log-likelihood in nats of a batch, as one graph for inference: a tensor [batch]. No weight changes.
@@ -350,13 +365,15 @@ class FlowModel(FlowTrainer):
         """The graph behind `encode`: the latents of a batch of checked events."""
         x = tf.cast(images, self.events.dtype)
         inverse = lambda x, context: self.distribution_given(context).bijector.inverse(x)
-        return with_stand_in(inverse, x if self.num_bins is None else x + 0.5, context)
+        with solving(Solves(with_log_det=False)):
+            return with_stand_in(inverse, x if self.num_bins is None else x + 0.5, context)
 
     @tf.function(reduce_retracing=True)
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The graph behind `decode` and `sample`: the events of a batch of latents, and whether each is finite."""
         forward = lambda z, context: self.distribution_given(context).bijector.forward(z)
-        return self.as_data(with_stand_in(forward, z, context))
+        with solving(Solves(with_log_det=False)):
+            return self.as_data(with_stand_in(forward, z, context))
 
     def as_data(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Values that the distribution draws as events, pixel levels or vectors, and whether each event is finite."""

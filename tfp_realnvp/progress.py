@@ -8,8 +8,25 @@ import tensorflow as tf
 from tfp_realnvp.common import register
 
 
+class MeanOfReplica(keras.metrics.Mean):
+    """A mean that every replica updates for itself; the first one's counts.
+
+    Example: `MeanOfReplica(name="evaluations").update_state(10.0)`
+    """
+
+    def add_variable(
+        self,
+        shape: tuple,
+        initializer: Any,
+        dtype: Any = None,
+        aggregation: str = "only_first_replica",
+        name: Any = None,
+    ) -> keras.Variable:
+        return super().add_variable(shape, initializer, dtype, aggregation, name)
+
+
 @register
-class Progress(keras.metrics.Mean):
+class Progress(MeanOfReplica):
     """The mean loss of an epoch's examples so far, and the number of skipped steps of all epochs.
 
     Without examples the mean is NaN. A saved model contains its progress, so that training can resume in the middle of
@@ -37,16 +54,6 @@ class Progress(keras.metrics.Mean):
         skipped = tf.cast(tf.logical_not(is_finite), tf.int64)
         self.skipped.assign_add(skipped)
         self.skipped_in_a_row.assign(skipped * (self.skipped_in_a_row.value + 1))
-
-    def add_variable(
-        self,
-        shape: tuple,
-        initializer: Any,
-        dtype: Any = None,
-        aggregation: str = "only_first_replica",
-        name: Any = None,
-    ) -> keras.Variable:
-        return super().add_variable(shape, initializer, dtype, aggregation, name)
 
     def save_own_variables(self, store: dict) -> None:
         for variable in self.variables:

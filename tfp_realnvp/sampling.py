@@ -56,14 +56,14 @@ def sample(
         )
         decode = functools.partial(_draw_values, model)
     numbers = np.arange(num_samples)
-    samples, is_finite = _in_batches(decode, batch_size, values(0), *contexts)
+    samples, is_finite = in_batches(decode, batch_size, values(0), *contexts)
     num_lost = np.sum(~is_finite)
     for attempt in range(1, ATTEMPTS):
         lost = numbers[~is_finite]
         if lost.size:
             again = (part[lost] for part in (values(attempt), *contexts))
-            samples[lost], is_finite[lost] = _in_batches(decode, batch_size, *again)
-    _check_finite(is_finite)
+            samples[lost], is_finite[lost] = in_batches(decode, batch_size, *again)
+    check_finite(is_finite)
     if num_lost:
         warnings.warn(f"{num_lost} of {num_samples} samples were not finite and were drawn again", stacklevel=3)
     return samples
@@ -99,7 +99,7 @@ def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int
     _check_latents(model)
     images = model.events.checked_array("images", images)
     contexts = model.events.contexts.of_events(len(images), context)
-    return _in_batches(model.encode_batch, batch_size, images, *contexts)
+    return in_batches(model.encode_batch, batch_size, images, *contexts)
 
 
 def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
@@ -107,8 +107,8 @@ def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 25
     _check_latents(model)
     z = model.events.checked_latents(z, model.latent_shape)
     contexts = model.events.contexts.of_events(len(z), context)
-    decoded, is_finite = _in_batches(model.decode_batch, batch_size, z, *contexts)
-    _check_finite(is_finite)
+    decoded, is_finite = in_batches(model.decode_batch, batch_size, z, *contexts)
+    check_finite(is_finite)
     return decoded
 
 
@@ -120,7 +120,7 @@ def class_probabilities(model: "FlowModel", images: Any, batch_size: int = 64, n
     images = model.events.checked_array("images", images)
     nats = []
     for draw in tf.range(num_draws, dtype=tf.int64):
-        nats.append(_in_batches(lambda part, draw=draw: model.nats_of_classes(part, draw), batch_size, images))
+        nats.append(in_batches(lambda part, draw=draw: model.nats_of_classes(part, draw), batch_size, images))
     return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
 
 
@@ -165,16 +165,30 @@ def _divisor_of_sides(model: "FlowModel") -> int:
     return 1  # Flows with a fixed image size raise their own error.
 
 
-def _check_finite(is_finite: np.ndarray) -> None:
-    """Raises a ValueError that names the rows that are not finite."""
+def check_finite(is_finite: np.ndarray) -> None:
+    """Raises a ValueError that names the rows that are not finite.
+
+    Args:
+      is_finite: bool array, an entry per row.
+
+    Example: `check_finite(np.isfinite(values))`
+    """
     if not is_finite.all():
         rows = np.flatnonzero(~is_finite)
         named = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
         raise ValueError(f"{OVERFLOW}; in {len(rows)} of {len(is_finite)} rows: {named}")
 
 
-def _in_batches(function: Callable[..., Any], batch_size: int, *arrays: Any) -> Any:
-    """The results of `function` on the arrays, `batch_size` entries at a time, as one array per result."""
+def in_batches(function: Callable[..., Any], batch_size: int, *arrays: Any) -> Any:
+    """The results of `function` on the arrays, `batch_size` entries at a time, as one array per result.
+
+    Args:
+      function: function of batches of the arrays that returns tensors.
+      batch_size: int.
+      *arrays: arrays with as many entries each.
+
+    Example: `in_batches(tf.sin, 256, values)`
+    """
     check_positive(batch_size=batch_size)
     slices = [slice(i, i + batch_size) for i in range(0, len(arrays[0]), batch_size)]
     with value_errors():

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ from tfp_realnvp.guard import StepGuard, step_counter
 from tfp_realnvp.internals import TrainerHooks, lower_is_better
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.optimizers import Adam, check_clipping
-from tfp_realnvp.progress import Progress
+from tfp_realnvp.progress import MeanOfReplica, Progress
 from tfp_realnvp.replicas import nonempty_share, num_replicas, sum_over_replicas, take_from_the_first_replica
 from tfp_realnvp.threads import one_thread_at_a_time
 
@@ -43,6 +43,7 @@ class FlowTrainer(TrainerHooks):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self._nats = Progress()
+        self._evaluations: MeanOfReplica | None = None
         self.turn = threading.RLock()
 
     # The optimizer and the first values of the weights.
@@ -163,13 +164,23 @@ class FlowTrainer(TrainerHooks):
         """The mean loss of the epoch so far, and the number of steps that were skipped as not finite."""
         return self._nats
 
+    def count_evaluations(self) -> None:
+        """Lets `fit` show the mean number of evaluations of a solve, for a flow that solves differential equations."""
+        self._evaluations = MeanOfReplica(name="evaluations")
+
+    def record_evaluations(self, evaluations: Sequence[tf.Tensor]) -> None:
+        """Records the numbers of evaluations of the solves of a step."""
+        if self._evaluations is not None:
+            self._evaluations.update_state(tf.stack(evaluations))
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [self._nats, _BITS_PER_DIM]
+        return [self._nats, _BITS_PER_DIM, *filter(None, [self._evaluations])]
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         nats = self._nats.result()
-        return {"loss": nats, "bits_per_dim": nats / (math.prod(self.events.shape) * math.log(2))}
+        logs = {"loss": nats, "bits_per_dim": nats / (math.prod(self.events.shape) * math.log(2))}
+        return logs if self._evaluations is None else {**logs, "evaluations": self._evaluations.result()}
 
     def _logs(self) -> dict[str, tf.Tensor]:
         logs = self.get_metrics_result()

@@ -2,7 +2,7 @@
 
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -86,23 +86,14 @@ class Architecture(FlowModel):
         arguments.update(event_shape=shape, seed=draw_seed(arguments["seed"]))
         options = types.SimpleNamespace(**{**self.defaults, **arguments})
         num_bins = checked_num_bins(options.num_bins, shape)
+        options.num_bins = num_bins
         options.pixel_limit = None if num_bins is None else _limit_of_pixels(num_bins, options.alpha)
         contexts = Contexts(options.num_classes, options.context_size, tf.as_dtype(policy.variable_dtype))
         store = LayerStore(policy, options.seed, contexts.size or 0, options.rematerialize)
         self._arguments, self.options, self._store = arguments, options, store
 
-        def distribution(context: tf.Tensor | None = None) -> tfd.Distribution:
-            layers = [] if num_bins is None else _from_pixels(num_bins, options.alpha, policy.variable_dtype)
-            layers += self.flow(store.with_context(context))
-            base = tfd.Sample(self.latent(tf.zeros([], policy.variable_dtype), 1.0), shape)
-            if context is not None:
-                batch_shape = tf.shape(context)[:-1]
-                base = _PerContext(base, batch_shape)
-                layers = [Broadcast(batch_shape, len(shape)), *layers]
-            return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
-
         super().__init__(
-            distribution if contexts.size else distribution(),
+            self.distribution_over(self.flow, shape, contexts.size),
             num_bins=num_bins,
             seed=options.seed,
             dequantization=options.dequantization,
@@ -114,6 +105,33 @@ class Architecture(FlowModel):
         )
         self._frozen_when_new = self._frozen_when_compiled = self._frozen()
 
+    def distribution_over(
+        self, flow: Callable[[LayerStore], list[tfb.Bijector]], shape: tuple[int, ...], context_size: int | None
+    ) -> Any:
+        """The distribution of events of a shape by a flow of this model's layers; with contexts a function of one.
+
+        Args:
+          flow: function like the method `flow`.
+          shape: the shape of an event.
+          context_size: size of the contexts, or None.
+
+        Example: `self.distribution_over(self.flow, self.event_shape, None)`
+        """
+        options, store = self.options, self._store
+
+        def distribution(context: tf.Tensor | None = None) -> tfd.Distribution:
+            pixels = options.num_bins is not None
+            layers = self.from_pixels(options.num_bins, options.alpha, store.dtype) if pixels else []
+            layers += flow(store.with_context(context))
+            base = tfd.Sample(self.latent(tf.zeros([], store.dtype), 1.0), shape)
+            if context is not None:
+                batch_shape = tf.shape(context)[:-1]
+                base = _PerContext(base, batch_shape)
+                layers = [Broadcast(batch_shape, len(shape)), *layers]
+            return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
+
+        return distribution if context_size else distribution()
+
     def flow(self, layers: LayerStore) -> list[tfb.Bijector]:
         """The layers of the flow in the papers' direction, data → latent, without the logit.
 
@@ -121,6 +139,13 @@ class Architecture(FlowModel):
           layers: `LayerStore`, to make each network once.
         """
         raise NotImplementedError(f"{type(self).__name__} must define flow(layers)")
+
+    @staticmethod
+    def from_pixels(num_bins: int, alpha: float | None, dtype: str) -> list[tfb.Bijector]:
+        """The layers in front of `flow`, over pixel values in [0, num_bins): a logit, or x / num_bins − ½."""
+        if alpha is not None:
+            return [Logit(num_bins, alpha)]
+        return [tfb.Scale(tf.constant(1 / num_bins, dtype)), tfb.Shift(tf.constant(-0.5, dtype))]
 
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         """The `(squeeze, num_kept)` at each place where latents leave, the finest first; see `FactorOut`."""
@@ -238,16 +263,9 @@ def inside(squeeze: tfb.Bijector, layers: Sequence[tfb.Bijector]) -> list[tfb.Bi
     return [squeeze, *layers, tfb.Invert(squeeze)]
 
 
-def _from_pixels(num_bins: int, alpha: float | None, dtype: str) -> list[tfb.Bijector]:
-    """The first layers of a flow over pixel values in [0, num_bins): a logit, or x / num_bins − ½."""
-    if alpha is not None:
-        return [Logit(num_bins, alpha)]
-    return [tfb.Scale(tf.constant(1 / num_bins, dtype)), tfb.Shift(tf.constant(-0.5, dtype))]
-
-
 def _limit_of_pixels(num_bins: int, alpha: float | None) -> float | None:
-    """A bound of the absolute values that `_from_pixels` gives to pixel values, a hundredth above the largest."""
-    ends = sequential(_from_pixels(num_bins, alpha, "float32")).forward(tf.constant([0.0, num_bins]))
+    """A bound, a hundredth above the largest absolute value that `Architecture.from_pixels` gives to pixel values."""
+    ends = sequential(Architecture.from_pixels(num_bins, alpha, "float32")).forward(tf.constant([0.0, num_bins]))
     limit = 1.01 * float(tf.reduce_max(tf.abs(ends)))
     return limit if math.isfinite(limit) else None
 

@@ -24,6 +24,7 @@ class LayerStore:
       rematerialize: whether the backward pass recomputes the conditioners' activations.
 
     Attributes:
+      policy: see the argument.
       context_size: see the argument.
       context: the tensor [..., context_size] that the conditioners see, or None.
 
@@ -31,9 +32,14 @@ class LayerStore:
     """
 
     def __init__(self, policy: Any, seed: int, context_size: int = 0, rematerialize: bool = False) -> None:
-        self._policy, self._seed, self._rematerialize = policy, seed, rematerialize
+        self.policy, self._seed, self._rematerialize = policy, seed, rematerialize
         self._layers: dict[tuple[int, str], keras.layers.Layer] = {}
         self.context_size, self.context = context_size, None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights, and of the flow."""
+        return self.policy.variable_dtype
 
     @property
     def layers(self) -> Iterable[keras.layers.Layer]:
@@ -64,7 +70,7 @@ class LayerStore:
           scale: int, 0 for the finest.
         """
         if (scale, name) not in self._layers:
-            layer = make(name=f"scale_{scale}_{name}", dtype=self._policy)
+            layer = make(name=f"scale_{scale}_{name}", dtype=self.policy)
             layer.build((None, *shape))
             self._layers[scale, name] = layer
         return self._layers[scale, name]

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_realnvp.architectures.architecture import Architecture, check_counts
+from tfp_realnvp.architectures.architecture import check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
+from tfp_realnvp.architectures.standardization import Standardized
 from tfp_realnvp.bijectors import ActNorm, BatchNormalization, Coupling
 from tfp_realnvp.bijectors.masks import Split
 from tfp_realnvp.common import register, spawn_seeds
@@ -18,7 +19,7 @@ from tfp_realnvp.networks import MLP, ChannelAffine, FixedMoments, Moments, Tanh
 
 
 @register
-class VectorRealNVP(Architecture):
+class VectorRealNVP(Standardized):
     """Affine couplings over vectors with MLPs as conditioners. The first layer standardizes the data.
 
     ```none
@@ -102,33 +103,24 @@ class VectorRealNVP(Architecture):
                 bijectors += norms[options.norm](layers, f"{name}_norm", shape)
         return bijectors
 
-    def adapt(self, x: Any, y: Any = None) -> None:
-        """Sets the standardization from the means and deviations of these data, like `keras.layers.Normalization`.
+    def inputs_of_moments(self, x: tf.Tensor, context: Any) -> list[tuple[str, FixedMoments, tf.Tensor]]:
+        return vectors_of_moments(self.networks, x, context)
 
-        Args:
-          x, y: the training data, as for `fit`. Context vectors are standardized as well, before the conditioners.
 
-        Raises:
-          ValueError: for data that do not fit the model, are NaN, or have a constant column.
+def vectors_of_moments(
+    networks: Sequence[Any], x: tf.Tensor, context: Any
+) -> list[tuple[str, FixedMoments, tf.Tensor]]:
+    """The layers of fixed moments over vectors and over their contexts, see `Standardized.inputs_of_moments`.
 
-        Example: `posterior.adapt(parameters, observations)`
-        """
-        parts = zip(*self.batches(x if isinstance(x, tf.data.Dataset) else (x, y), batch_size=2**14), strict=True)
-        standardizations = [network for network in self.networks if isinstance(network, FixedMoments)]
-        adapted = []
-        for argument, moments, part in zip(
-            ("x", "y"), standardizations, parts, strict=False
-        ):  # Classes have no moments.
-            values = np.concatenate(part).astype(np.float64)
-            if not np.isfinite(values).all():
-                raise ValueError(f"{argument} must be finite; got NaN or infinity")
-            constant = np.flatnonzero(np.ptp(values, axis=0) == 0).tolist()
-            if constant:
-                raise ValueError(f"{argument} must vary in every column; got constants in columns {constant}")
-            adapted.append((moments, values.mean(axis=0), values.var(axis=0)))
-        for moments, mean, variance in adapted:
-            moments.mean.assign(mean)
-            moments.variance.assign(variance)
+    Args:
+      networks: layers, among which those of the vectors come before those of the contexts. Classes have none.
+      x: vectors [batch, size].
+      context: contexts [batch, context_size], labels or None.
+
+    Example: `vectors_of_moments(self.networks, x, context)`
+    """
+    moments = [network for network in networks if isinstance(network, FixedMoments)]
+    return list(zip(("x", "y"), moments, (x, context), strict=False))
 
 
 def _conditioner(out_units: int, options: types.SimpleNamespace, seed: int | None, name: str, dtype: Any) -> TanhScale:

@@ -1,19 +1,21 @@
 """Invertible maps as `tfb.Bijector`s, without networks; forward is data → latent, as in the papers."""
 
-from tfp_realnvp.bijectors import masks
+from tfp_realnvp.bijectors import divergence, masks, solvers, solves
+from tfp_realnvp.bijectors.continuous import ContinuousFlow
 from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution
 from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, diagonal
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
 from tfp_realnvp.bijectors.pixels import Logit
-from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze
+from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze, UnimodularTransform
 
 __all__ = [
     "ActNorm",
     "BatchNormalization",
     "Broadcast",
     "ChannelAutoregressive",
+    "ContinuousFlow",
     "Coupling",
     "FactorOut",
     "FusedBijector",
@@ -21,9 +23,13 @@ __all__ = [
     "LogisticMixture",
     "Logit",
     "Squeeze",
+    "UnimodularTransform",
     "additive",
     "affine",
     "affine_scale_first",
     "diagonal",
+    "divergence",
     "masks",
+    "solvers",
+    "solves",
 ]

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
+from tfp_realnvp.bijectors.solves import scope
 from tfp_realnvp.internals import (
     BijectorCache,
     EagerTensor,
@@ -156,13 +157,13 @@ class Passes:
 
 
 def state_of(passes: Iterable[Passes]) -> int:
-    """A hash of the graph, the mode, the tapes and the weights of `passes` now; in equal states answers are equal.
+    """A hash of the graph, the modes, the tapes and the weights of `passes` now; in equal states answers are equal.
 
     Example: `state_of([passes]) == state_of([passes])` until a weight changes.
     """
     graph = None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph())
     versions = (each.version() for each in passes)
-    return hash((graph, in_training(), initialization.get(), listening_tapes(), *versions))
+    return hash((graph, in_training(), initialization.get(), scope.get(), listening_tapes(), *versions))
 
 
 class StatefulCache(BijectorCache):

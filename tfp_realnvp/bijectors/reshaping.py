@@ -1,8 +1,9 @@
-"""Bijectors that reshape events: squeeze and factor-out (Real NVP, section 3.6), and repetition over a batch."""
+"""Bijectors that reshape events: squeeze, factor-out (Real NVP, section 3.6), the mean and details of blocks."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
@@ -12,7 +13,54 @@ from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.representation import DescribedBijector
 
 
-class Squeeze(DescribedBijector):
+class _BlocksToChannels(DescribedBijector):
+    """[height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block per new pixel, with a log-det of 0."""
+
+    def __init__(self, parameters: dict[str, Any], validate_args: bool, name: str) -> None:
+        super().__init__(
+            forward_min_event_ndims=3,
+            is_constant_jacobian=True,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
+        return {}
+
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.zeros([], x.dtype)
+
+    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        if tf.TensorShape(shape).rank is None:
+            return shape
+        height, width, channels = tf.TensorShape(shape[-3:]).as_list()
+        if any(size is not None and size % 2 for size in (height, width)):
+            raise ValueError(
+                f"{type(self).__name__} needs an even height and width; got an event of shape {tuple(shape[-3:])}"
+            )
+        return shape[:-3] + [height and height // 2, width and width // 2, channels and 4 * channels]
+
+    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        if tf.TensorShape(shape).rank is None:
+            return shape
+        height, width, channels = tf.TensorShape(shape[-3:]).as_list()
+        if channels is not None and channels % 4:
+            raise ValueError(
+                f"the inverse of {type(self).__name__} needs a multiple of 4 channels; got an event of shape "
+                f"{tuple(shape[-3:])}"
+            )
+        return shape[:-3] + [height and 2 * height, width and 2 * width, channels and channels // 4]
+
+    def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
+        return tf.concat([shape[:-3], [shape[-3] // 2, shape[-2] // 2, 4 * shape[-1]]], 0)
+
+    def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
+        return tf.concat([shape[:-3], [2 * shape[-3], 2 * shape[-2], shape[-1] // 4]], 0)
+
+
+class Squeeze(_BlocksToChannels):
     """Trades space for channels: [height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block per new pixel.
 
     Forward is data → latent, as in the papers.
@@ -35,17 +83,7 @@ class Squeeze(DescribedBijector):
     def __init__(self, diagonal_first: bool = False, validate_args: bool = False, name: str = "squeeze") -> None:
         parameters = dict(locals())
         self._diagonal_first = diagonal_first
-        super().__init__(
-            forward_min_event_ndims=3,
-            is_constant_jacobian=True,
-            validate_args=validate_args,
-            parameters=parameters,
-            name=name,
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        return {}
+        super().__init__(parameters, validate_args, name)
 
     @property
     def _is_permutation(self) -> bool:
@@ -74,32 +112,51 @@ class Squeeze(DescribedBijector):
             y = _transpose(_reshape(y, 4, [height, width, 2, 2, channels]), [-5, -3, -4, -2, -1])
         return _reshape(y, 5, [2 * height, 2 * width, channels])
 
-    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.zeros([], x.dtype)
 
-    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        if tf.TensorShape(shape).rank is None:
-            return shape
-        height, width, channels = tf.TensorShape(shape[-3:]).as_list()
-        if any(size is not None and size % 2 for size in (height, width)):
-            raise ValueError(f"Squeeze needs an even height and width; got an event of shape {tuple(shape[-3:])}")
-        return shape[:-3] + [height and height // 2, width and width // 2, channels and 4 * channels]
+class UnimodularTransform(_BlocksToChannels):
+    """The mean of each 2×2 block and its three details: [height, width, c] ↦ [height/2, width/2, 4c], with log-det 0.
 
-    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        if tf.TensorShape(shape).rank is None:
-            return shape
-        height, width, channels = tf.TensorShape(shape[-3:]).as_list()
-        if channels is not None and channels % 4:
-            raise ValueError(
-                f"the inverse of Squeeze needs a multiple of 4 channels; got an event of shape {tuple(shape[-3:])}"
-            )
-        return shape[:-3] + [height and 2 * height, width and 2 * width, channels and channels // 4]
+    ```none
+    x̄  = (x₁ + x₂ + x₃ + x₄) / 4          x₁ top-left, x₂ top-right, x₃ bottom-left, x₄ bottom-right
+    y₁ = (x₁ + x₂ − x₃ − x₄) / 2^(2/3)
+    y₂ = (x₁ − x₂ + x₃ − x₄) / 2^(2/3)
+    y₃ = (x₁ − x₂ − x₃ + x₄) / 2^(2/3)
+    ```
 
-    def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.concat([shape[:-3], [shape[-3] // 2, shape[-2] // 2, 4 * shape[-1]]], 0)
+    The c channels of x̄ come first, the image at half the size, then those of y₁, y₂ and y₃. A Haar wavelet has another
+    factor, whose log-det is not 0. Forward is data → latent, as in the paper.
 
-    def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.concat([shape[:-3], [2 * shape[-3], 2 * shape[-2], shape[-1] // 4]], 0)
+    Raises:
+      ValueError: for an odd height or width.
+
+    Example: `UnimodularTransform().forward(images)[..., :3]` are the images of 3 channels at half their size.
+
+    References: Voleti et al., MRCNF, arXiv 2106.08462, section 3.
+    """
+
+    def __init__(self, validate_args: bool = False, name: str = "unimodular_transform") -> None:
+        super().__init__(dict(locals()), validate_args, name)
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        blocks = _channel_major.forward(x)
+        height, width, channels = _sizes(blocks)
+        parts = tf.matmul(
+            _reshape(blocks, 1, [channels // 4, 4]), tf.constant(_MEAN_AND_DETAILS, x.dtype), transpose_b=True
+        )
+        return _reshape(_transpose(parts, [-1, -2]), 2, [channels])
+
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        self._inverse_event_shape(y.shape[-3:])
+        *_, channels = _sizes(y)
+        parts = _transpose(_reshape(y, 1, [4, channels // 4]), [-1, -2])
+        blocks = tf.matmul(parts, tf.constant(np.linalg.inv(_MEAN_AND_DETAILS), y.dtype), transpose_b=True)
+        return _channel_major.inverse(_reshape(blocks, 2, [channels]))
+
+
+_channel_major = Squeeze()
+_MEAN_AND_DETAILS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) / np.array(
+    [[4], [2 ** (2 / 3)], [2 ** (2 / 3)], [2 ** (2 / 3)]]
+)
 
 
 class Broadcast(DescribedBijector):

@@ -3,6 +3,7 @@
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.context import ContextMaps, WithContext
+from tfp_realnvp.networks.dynamics import ConvDynamics, MLPDynamics, TimeConv2D
 from tfp_realnvp.networks.gated import GatedBlock, GatedConvNet
 from tfp_realnvp.networks.glow import GlowNet
 from tfp_realnvp.networks.interpolating import InterpolatingResNet
@@ -16,12 +17,14 @@ from tfp_realnvp.networks.weight_norm import WeightNormConv2D
 
 __all__ = [
     "MLP",
+    "MLPDynamics",
     "BatchNormalization",
     "BoundedScale",
     "ChannelAffine",
     "ChannelTanhScale",
     "Constant",
     "ContextMaps",
+    "ConvDynamics",
     "FixedMoments",
     "GatedBlock",
     "GatedConvNet",
@@ -34,6 +37,7 @@ __all__ = [
     "ResidualBlocks",
     "SigmoidScale",
     "TanhScale",
+    "TimeConv2D",
     "WeightNormConv2D",
     "WithContext",
     "initializing",

@@ -26,6 +26,7 @@ class WithContext:
 
     Attributes:
       network: the Keras layer.
+      context: tensor [batch, ...], flattened.
 
     Example: `Coupling(Checkerboard(), WithContext(ResNet(6, checkerboard=1), tf.one_hot(labels, 10)))`
     """
@@ -33,23 +34,29 @@ class WithContext:
     def __init__(self, network: keras.layers.Layer, context: tf.Tensor | np.ndarray, event_ndims: int = 1) -> None:
         context = tf.convert_to_tensor(context)
         self.network = network
-        self._context = tf.reshape(context, tf.concat([[-1], tf.shape(context)[-event_ndims:]], 0))
+        self.context = tf.reshape(context, tf.concat([[-1], tf.shape(context)[-event_ndims:]], 0))
 
     def __repr__(self) -> str:
-        return describe("WithContext", network=self.network, context=self._context)
+        return describe("WithContext", network=self.network, context=self.context)
 
     @property
     def variables(self) -> list[Any]:
         """All weights of the network, trainable or not."""
         return self.network.variables
 
-    def __call__(self, h: tf.Tensor) -> tf.Tensor:
-        shape, context = tf.shape(h), tf.cast(self._context, h.dtype)
+    def with_context(self, context: tf.Tensor) -> "WithContext":
+        """The same network with another context, flattened like the attribute."""
+        return WithContext(self.network, context, event_ndims=context.shape.rank - 1)
+
+    def __call__(self, *arguments: tf.Tensor) -> tf.Tensor:
+        """The network's output at h, the last argument; dynamics take the time before it."""
+        *others, h = arguments
+        shape, context = tf.shape(h), tf.cast(self.context, h.dtype)
         if context.shape.rank < h.shape.rank:
             context = context[:, tf.newaxis, tf.newaxis, :]
         context = tf.tile(context, tf.concat([shape[:1] // tf.shape(context)[:1], tf.ones_like(shape[1:])], 0))
         context = tf.broadcast_to(context, tf.concat([shape[:-1], tf.shape(context)[-1:]], 0))
-        return self.network(tf.concat([h, context], axis=-1))
+        return self.network(*others, tf.concat([h, context], axis=-1))
 
 
 @register
@@ -99,10 +106,11 @@ class ContextMaps(Wrapper):
         )
         self.network.build((*outer, channels - self.context_size + self.num_maps))
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, *arguments: tf.Tensor) -> tf.Tensor:
+        *others, x = arguments
         h, context = x[..., : -self.context_size], x[:, 0, 0, -self.context_size :]
         maps = ops.tensordot(context, ops.cast(self.maps, x.dtype), [[1], [2]])
-        return self.network(ops.concatenate([h, maps], axis=-1))
+        return self.network(*others, ops.concatenate([h, maps], axis=-1))
 
     def get_config(self) -> dict[str, Any]:
         arguments = {"context_size": self.context_size, "num_maps": self.num_maps, "seed": self.seed}

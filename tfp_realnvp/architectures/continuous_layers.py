@@ -1,0 +1,106 @@
+"""The options that the continuous families share, and their continuous flows."""
+
+import functools
+import math
+import types
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+
+from tfp_realnvp.architectures.architecture import check_counts
+from tfp_realnvp.architectures.layer_store import LayerStore
+from tfp_realnvp.bijectors import BatchNormalization, ContinuousFlow, divergence, masks
+from tfp_realnvp.bijectors.continuous import solvers_of
+from tfp_realnvp.common import spawn_seeds
+from tfp_realnvp.networks import FixedMoments
+
+
+def check(options: types.SimpleNamespace, policy: Any) -> None:
+    """Raises a ValueError for wrong options of a continuous family, or a dtype in which no tolerance would hold.
+
+    Args:
+      policy: the Keras dtype policy of the networks.
+      options: the arguments `solver`, `tolerance`, `evaluation_tolerance`, `num_steps`, `divergence`, `kinetic_energy`
+        and `jacobian_norm`.
+
+    Example: `check(self.options, layers.policy)`
+    """
+    if policy.compute_dtype != policy.variable_dtype:
+        raise ValueError(
+            'dtype must be "float32" or "float64": in lower precision the error of a network exceeds the tolerances of '
+            f'the solvers, which would take ever shorter steps; got "{policy.name}"'
+        )
+    check_counts(options, "num_steps")
+    divergence.get(options.divergence, seed=0)
+    _solvers(options)
+
+
+def block(
+    layers: LayerStore,
+    options: types.SimpleNamespace,
+    name: str,
+    make: Callable[..., keras.layers.Layer],
+    shape: tuple[int, ...],
+    seed: int | None,
+    scale: int = 0,
+    mask: masks.Mask | None = None,
+) -> list[tfb.Bijector]:
+    """A continuous flow with dynamics of its own.
+
+    Args:
+      layers: `LayerStore`.
+      options: as for `check`, with `adjoint` and `event_shape`.
+      name: the name of the dynamics.
+      make: function of `seed`, `name` and `dtype` that makes the dynamics.
+      shape: the shape of their input.
+      seed: int or None.
+      scale: int.
+      mask: as for `ContinuousFlow`; None to move all entries.
+
+    Example: `block(layers, options, "block_0", functools.partial(ConvDynamics, 3), (32, 32, 3), seed=0)`
+    """
+    network_seed, probe_seed = spawn_seeds(seed, 2)
+    mask = mask or masks.ChangeAll(len(shape))
+    _, changed = mask.split(tf.zeros([1, *shape]))
+    found = divergence.get(options.divergence, probe_seed)
+    found.check(changed.shape.num_elements())
+    dynamics = layers.conditioner(name, functools.partial(make, seed=network_seed), shape, scale)
+    solver, evaluation_solver = _solvers(options)
+    # The authors' coefficients are of bits per dimension, the loss here is in nats of an image.
+    nats = math.prod(options.event_shape) * math.log(2)
+    flow = ContinuousFlow(
+        dynamics,
+        mask,
+        divergence=found,
+        solver=solver,
+        evaluation_solver=evaluation_solver,
+        adjoint=options.adjoint,
+        kinetic_energy=options.kinetic_energy * nats,
+        jacobian_norm=options.jacobian_norm * nats,
+    )
+    return [flow]
+
+
+def standardization(
+    layers: LayerStore, name: str, shape: tuple[int, ...], scale: int = 0, mask: masks.Mask | None = None
+) -> list[tfb.Bijector]:
+    """A fixed affine map of each channel, the identity until `adapt` sets it.
+
+    Args:
+      layers: `LayerStore`.
+      name: the name of the moments.
+      shape: the shape of the changed entries.
+      scale: int.
+      mask: as for `BatchNormalization`.
+
+    Example: `standardization(layers, "standardization", (32, 32, 3))`
+    """
+    moments = layers.layer(name, FixedMoments, shape, scale)
+    return [BatchNormalization(moments, mask, event_ndims=len(shape), epsilon=0.0)]
+
+
+def _solvers(options: types.SimpleNamespace) -> Any:
+    return solvers_of(options.solver, options.tolerance, options.evaluation_tolerance, options.num_steps)
