@@ -104,7 +104,7 @@ MUTANTS = (
     Mutant(
         "a stale cache across gradient tapes",
         "tfp_realnvp/bijectors/passes.py",
-        "return hash((graph, in_training(), initialization.get(), listening_tapes(), *versions))",
+        "return hash((graph, in_training(), initialization.get(), scope.get(), listening_tapes(), *versions))",
         "return hash((graph, in_training(), initialization.get(), *versions))",
         ("tests/bijectors/test_fused.py", "-k=tape or gradient"),
     ),
@@ -212,6 +212,27 @@ MUTANTS = (
         "single = single.repeat().skip(examples_of_pass)",
         "single = single.repeat()",
         ("tests/train/data",),
+    ),
+    Mutant(
+        "a log-det of the field's first entries alone",
+        "tfp_realnvp/bijectors/divergence.py",
+        "return tf.reduce_sum(probes * products, axes), tf.reduce_sum(tf.square(products), axes)",
+        "return tf.reduce_sum((probes * products)[:1], axes), tf.reduce_sum(tf.square(products), axes)",
+        (LAWS, "-k=continuous"),
+    ),
+    Mutant(
+        "an adjoint equation without the gradient of the log-det",
+        "tfp_realnvp/bijectors/solvers.py",
+        "grad_y, grad_theta = _gradient(tape, slopes, y, theta, (a, b))",
+        "grad_y, grad_theta = _gradient(tape, slopes, y, theta, (a, [0 * each for each in b]))",
+        ("tests/bijectors/test_solvers.py",),
+    ),
+    Mutant(
+        "a kept part that the gradient does not reach",
+        "tfp_realnvp/bijectors/continuous.py",
+        "return velocity, [kept, *contexts,",
+        "return velocity, [tf.stop_gradient(kept), *contexts,",
+        ("tests/bijectors/test_continuous.py",),
     ),
 )
 

@@ -54,6 +54,12 @@ def glow():
     return rnvp.Glow((4, 4, 1), num_scales=1, steps_per_scale=1, filters=4, num_bins=17, seed=0)
 
 
+def continuous():
+    """Steps of one length, since those of another share of the batch would have other lengths."""
+    options = dict(solver="rk4", num_steps=1, kinetic_energy=0.1, seed=0, dtype="float64")
+    return rnvp.FFJORD((3,), hidden_units=[4], divergence="hutchinson", **options)
+
+
 def trained(make, x, scope, **options):
     with scope:
         model = make()
@@ -152,6 +158,7 @@ CHECKS = {
     "glow, 2": lambda: compare(glow, IMAGES, 2),
     "real_nvp, 2": lambda: compare_training(real_nvp, DIGITS, 2),
     "real_nvp, 4": lambda: compare_training(real_nvp, DIGITS, 4),
+    "continuous, 2": lambda: compare_training(continuous, POINTS, 2),
     "weights, 2": lambda: compare_training(vector, WEIGHTED, 2, validation_data=batches(WEIGHTED)),
     "refusals": clipping_and_local_data_are_refused,
     "act_norm": one_pass_initializes_every_act_norm,

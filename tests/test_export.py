@@ -26,6 +26,11 @@ VECTORS = RANDOM.normal(size=(5, 3)).astype(np.float32)
 SMALL = dict(num_scales=1, filters=2, num_bins=17, seed=0)
 # name ↦ function that makes a model, its events, and what they are conditioned on.
 CASES = {
+    "continuous": (
+        lambda: rnvp.MRCNF(SHAPE, num_scales=2, num_blocks=1, filters=2, num_bins=17, seed=0),
+        {"images": IMAGES},
+        {},
+    ),
     "images": (lambda: rnvp.RealNVP(SHAPE, num_blocks=1, **SMALL), {"images": IMAGES}, {}),
     "classes": (
         lambda: rnvp.Glow(SHAPE, steps_per_scale=1, num_classes=3, **{**SMALL, "num_scales": 2}),

@@ -16,7 +16,7 @@ def exit_codes():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("flow", "replicas"), [("vector", 4), ("glow", 2)])
+@pytest.mark.parametrize(("flow", "replicas"), [("vector", 4), ("glow", 2), ("continuous", 2)])
 def test_replicas_train_like_one_device(exit_codes, flow, replicas):
     assert exit_codes[f"{flow}, {replicas}"] == 0
 

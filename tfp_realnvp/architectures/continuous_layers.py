@@ -13,7 +13,14 @@ from tensorflow_probability import bijectors as tfb
 from tfp_realnvp.architectures.architecture import check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import BatchNormalization, ContinuousFlow, divergence, masks
-from tfp_realnvp.bijectors.continuous import solvers_of
+from tfp_realnvp.bijectors.solvers import (
+    BOGACKI_SHAMPINE,
+    DORMAND_PRINCE,
+    RUNGE_KUTTA_4,
+    Adaptive,
+    Fixed,
+    Solver,
+)
 from tfp_realnvp.common import spawn_seeds
 from tfp_realnvp.networks import FixedMoments
 
@@ -102,5 +109,17 @@ def standardization(
     return [BatchNormalization(moments, mask, event_ndims=len(shape), epsilon=0.0)]
 
 
-def _solvers(options: types.SimpleNamespace) -> Any:
-    return solvers_of(options.solver, options.tolerance, options.evaluation_tolerance, options.num_steps)
+def _solvers(options: types.SimpleNamespace) -> tuple[Solver, Solver]:
+    """The solvers of training and of evaluation; Dormand and Prince's method evaluates."""
+    for name in ("tolerance", "evaluation_tolerance"):
+        value = getattr(options, name)
+        if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be positive; got {value!r}")
+    of_training: dict[Any, Callable[[], Solver]] = {
+        "bosh3": lambda: Adaptive(BOGACKI_SHAMPINE, options.tolerance),
+        "dopri5": lambda: Adaptive(DORMAND_PRINCE, options.tolerance),
+        "rk4": lambda: Fixed(RUNGE_KUTTA_4, options.num_steps),
+    }
+    if options.solver not in of_training:
+        raise ValueError(f'solver must be "bosh3", "dopri5" or "rk4"; got {options.solver!r}')
+    return of_training[options.solver](), Adaptive(DORMAND_PRINCE, options.evaluation_tolerance)

@@ -267,7 +267,7 @@ class MRCNF(Standardized):
 
         Args:
           images: coarse images [N, height, width, channels] of one of the scales; pixel levels, of which the middle of
-            the bin counts, or fractions of levels.
+            the bin counts, or fractions of levels. For a single image [height, width, channels] the result has no N.
           num_samples: number of draws for each.
           temperature: non-negative float, as for `sample`.
           seed: int; None draws one.
@@ -281,6 +281,9 @@ class MRCNF(Standardized):
         References: arXiv 2106.08462, section 3.
         """
         images, scales = np.asarray(images), self.options.num_scales
+        if images.ndim == 3:
+            contexts = None if context is None else np.asarray(context)[np.newaxis]
+            return self.refine(images[np.newaxis], num_samples, temperature, seed, contexts)[0]
         shapes = {self._image_shape(scale): scale for scale in range(1, scales)}
         if images.ndim != 4 or images.shape[1:] not in shapes:
             allowed = " or ".join(str(shape) for shape in shapes) or "none, since the model has one scale"

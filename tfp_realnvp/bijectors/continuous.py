@@ -10,18 +10,16 @@ from tfp_realnvp.bijectors import divergence as divergences
 from tfp_realnvp.bijectors import masks
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.solvers import (
-    BOGACKI_SHAMPINE,
     DORMAND_PRINCE,
-    RUNGE_KUTTA_4,
     Adaptive,
-    Fixed,
     Solution,
     Solver,
     differentiable,
+    traced_once,
 )
 from tfp_realnvp.bijectors.solves import Solves, scope
 from tfp_realnvp.common import assert_that
-from tfp_realnvp.internals import in_training, tf_variable, watched_variables, weights_are_substituted
+from tfp_realnvp.internals import in_training, listening_tapes, tf_variable, watched_variables, weights_are_substituted
 
 EVALUATION = Adaptive(DORMAND_PRINCE, 1e-5)
 """The solver outside of training, unless another one is given."""
@@ -135,9 +133,15 @@ class ContinuousFlow(FusedBijector):
         number = 0 if probes is None else 3 if is_penalized else 1
         zeros = [tf.zeros(tf.shape(y)[:1], y.dtype)] * number
         solver = self._solver if is_training else self._evaluation_solver
-        solution = differentiable(
-            solver, field, [y], zeros, parameters, start, stop, num_steering=min(number, 1), adjoint=self._adjoint
-        )
+        field, times = traced_once(field), (start, stop)
+        if is_training or listening_tapes():
+            solution = differentiable(
+                solver, field, [y], zeros, parameters, *times, num_steering=min(number, 1), adjoint=self._adjoint
+            )
+        else:  # A graph without custom gradients, since TensorFlow cannot export those that need tensors of the solve.
+            solution = solver.solve(
+                lambda t, y: field(t, y, parameters), [y], zeros, *times, num_steering=min(number, 1)
+            )
         unknown = tf.fill(tf.shape(y)[:1], tf.constant(float("nan"), y.dtype))
         log_det, *penalties = solution.integrals or [unknown]
         for coefficient, penalty in zip(self._penalties, penalties, strict=False):
@@ -145,33 +149,6 @@ class ContinuousFlow(FusedBijector):
         solves.evaluations.append(solution.evaluations)
         (y,) = _checked(solution, is_training)
         return tf.reshape(self._mask.merge(kept, y), shape), tf.reshape(log_det, batch)
-
-
-def solvers_of(solver: str, tolerance: float, evaluation_tolerance: float, num_steps: int) -> tuple[Solver, Solver]:
-    """The solvers of training and of evaluation for the options of an architecture.
-
-    Args:
-      solver: of training: "bosh3" or "dopri5", adaptive, or "rk4", with fixed steps.
-      tolerance: of an adaptive solver in training.
-      evaluation_tolerance: of "dopri5", which evaluates.
-      num_steps: the number of steps of "rk4".
-
-    Raises:
-      ValueError: for another name, or a tolerance that is not positive.
-
-    Example: `solver, evaluation_solver = solvers_of("bosh3", 1e-3, 1e-5, num_steps=4)`
-    """
-    named: dict[Any, Callable[[], Solver]] = {
-        "bosh3": lambda: Adaptive(BOGACKI_SHAMPINE, tolerance),
-        "dopri5": lambda: Adaptive(DORMAND_PRINCE, tolerance),
-        "rk4": lambda: Fixed(RUNGE_KUTTA_4, num_steps),
-    }
-    if solver not in named:
-        raise ValueError(f'solver must be "bosh3", "dopri5" or "rk4"; got {solver!r}')
-    for name, value in (("tolerance", tolerance), ("evaluation_tolerance", evaluation_tolerance)):
-        if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be positive; got {value!r}")
-    return named[solver](), Adaptive(DORMAND_PRINCE, evaluation_tolerance)
 
 
 # (t, y, θ) ↦ dy/dt.

@@ -195,7 +195,7 @@ class Adaptive:
                     errors, [*sizes, *[1.0] * num_steering], [*y, *q], [*new_y, *new_q], strict=False
                 )
             ]
-            ratio = tf.reduce_max(tf.stack(scaled))
+            ratio = tf.stop_gradient(tf.reduce_max(tf.stack(scaled)))  # The lengths of the steps have no gradients.
             accepts = ratio <= 1  # Never where it is NaN.
             factor = tf.clip_by_value(0.8 * tf.maximum(ratio, 1e-10) ** (-1 / self.method.order), 0.2, 10.0)
             factor = tf.where(tf.math.is_finite(ratio), factor, tf.constant(0.2, dtype))
@@ -300,8 +300,6 @@ def differentiable(
     References: Chen et al., arXiv 1806.07366, algorithm 1; arXiv 1604.06174, section 4, on steps that are repeated.
     """
     take = functools.partial(_split, (len(states), len(integrals)))
-    if not tf.executing_eagerly():  # The stages of a step, and those of its repetition, share one traced function.
-        field = tf.function(field, autograph=False)
 
     @tf.custom_gradient
     def solved(*inputs: tf.Tensor) -> Any:
@@ -319,6 +317,14 @@ def differentiable(
 
     y, q, (evaluations, has_ended) = take(solved(*states, *integrals, *parameters))
     return Solution(y, q, evaluations, has_ended)
+
+
+def traced_once(field: Callable[..., tuple[Tensors, Tensors]]) -> Callable[..., tuple[Tensors, Tensors]]:
+    """The field as one traced function of a graph, which the stages of a step and those of its repetition share.
+
+    Example: `solver.solve(traced_once(field), [y], [log_det], 0.0, 1.0)`
+    """
+    return field if tf.executing_eagerly() else tf.function(field, autograph=False)
 
 
 def step(
