@@ -19,7 +19,7 @@ import time
 
 from absl import app, flags
 
-from benchmarks import first_step, memory, peers, pipeline, quality, report, steps, workers
+from benchmarks import continuous, first_step, memory, peers, pipeline, quality, report, steps, workers
 
 PARTS = {
     "step": steps.training,
@@ -28,6 +28,7 @@ PARTS = {
     "first_step": first_step.measure_first_step,
     "memory": memory.measure_memory,
     "quality": quality.measure_quality,
+    "continuous": continuous.measure_continuous,
 }
 WITH_PEERS = ("step", "throughput", "quality")
 

@@ -21,6 +21,9 @@ import os
 
 CONFIG_A = dict(event_shape=(32, 32, 3), num_scales=2, filters=32, num_blocks=4)
 VECTORS = dict(event_shape=(64,), num_couplings=8, hidden_units=(512, 512))
+RNODE = dict(
+    event_shape=(32, 32, 3), filters=64, num_layers=4, tolerance=1e-3, coefficient=0.01, batch_size=16
+)  # A block of RNODE, with the coefficients of its regularizers in bits per dimension.
 TRAINING_BATCH = {"images": 32, "vectors": 1024}
 BATCH = {"images": 64, "vectors": 1024}  # For log-probabilities and samples.
 

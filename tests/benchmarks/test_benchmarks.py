@@ -5,8 +5,9 @@ import types
 import pytest
 import tensorflow as tf
 
-from benchmarks import curves, flops, peers, quality, report, steps, timing, workers
-from benchmarks.peers import TRAINING_BATCH, Maker, bare, ours
+from benchmarks import continuous, curves, flops, peers, quality, report, steps, timing, workers
+from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
+from benchmarks.peers import continuous as blocks
 
 
 def measurement(contestant, seconds, number_of_flops=100):
@@ -86,6 +87,52 @@ def test_config_a_has_159_gflop_a_training_step(contestant):
 def test_the_convolutions_alone_are_those_of_the_step(contestant):
     of_the_step = contestant.flops("train_step")
     assert bare.Convolutions("float32").flops("train_step") == pytest.approx(of_the_step, rel=0.03)
+
+
+def test_the_contestants_of_a_continuous_flow_have_gradients(monkeypatch):
+    for name, value in dict(event_shape=(4, 4, 2), filters=2, num_layers=2, batch_size=3).items():
+        monkeypatch.setitem(RNODE, name, value)
+    counts = blocks.Ours().counts()
+    assert counts["evaluations"] > counts["repeated"] >= 3 and counts["repeated"] % 3 == 0
+    fixed = blocks.Ours(num_steps=2, adjoint=True)
+    assert fixed.counts() == {"evaluations": 8, "repeated": 8}
+    fixed.train_step(2)
+    for step in (blocks.Ours(), blocks.Tfp(), blocks.Bare(**counts), blocks.Bare(**counts, is_plain=True)):
+        gradients = step.gradients(step.images)
+        assert len(gradients) >= 4 and all(tf.reduce_any(gradient != 0) for gradient in gradients)
+        step.train_step()
+
+
+def test_the_part_of_the_continuous_flow_compares_times_and_memory(monkeypatch):
+    class Worker:
+        def __init__(self, maker):
+            self.of_ours, self.num_steps = maker.path.endswith("Ours"), maker.options.get("num_steps")
+
+        def call(self, method, *arguments):
+            return {"evaluations": 10, "repeated": 9} if method == "counts" else None
+
+        def seconds(self, method):
+            return 1.1 if self.of_ours else 1.0
+
+        def first_seconds(self, method):
+            return 4.0 if self.of_ours else 2.0
+
+        def megabytes(self, method):
+            return 900.0, 100.0 + self.num_steps
+
+        def close(self):
+            pass
+
+        __enter__ = lambda self: self
+        __exit__ = lambda self, *_: None
+
+    monkeypatch.setattr(workers, "Worker", Worker)
+    monkeypatch.setattr(timing, "PAUSE", 0.0)
+    run = types.SimpleNamespace(pool=types.SimpleNamespace(close=lambda: None), repetitions=1, report=lambda line: None)
+    ratios, rows = continuous.measure_continuous(run)
+    assert [round(ratio.value, 2) for ratio in ratios] == [1.1, 1.1, 2.0, 1.27, 1.27]
+    assert [ratio.is_met for ratio in ratios] == [False, True, False, False, False]
+    assert len(rows) == 3 + 2 + 6 and len(report.table(rows)) == len(rows) + 2
 
 
 def test_the_curves_of_runs_are_drawn(tmp_path):
