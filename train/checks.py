@@ -11,6 +11,7 @@ import ml_collections
 import tensorflow as tf
 
 from tfp_realnvp.architectures import official_checkpoint
+from tfp_realnvp.architectures.standardization import Standardized
 
 from . import data, models
 from .configs import default
@@ -119,6 +120,10 @@ def _check_architecture(config: ml_collections.ConfigDict) -> None:
         )
     if config.adapt and not hasattr(flow, "adapt"):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
+    if not config.adapt and issubclass(flow, Standardized):
+        raise ValueError(
+            f"adapt must be True for architecture {config.architecture}, which standardizes its data; got False"
+        )
 
 
 def _check_values(config: ml_collections.ConfigDict) -> None:

@@ -21,6 +21,7 @@ from .runs import callbacks, checkpoints, strategies
 from .runs.workdir import check_workdir, only_run_in, write_json
 
 BEST = "checkpoints/best.keras"
+MOST_IMAGES = 10_000  # for a flow's standardization
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or one line per epoch
 
 
@@ -100,14 +101,30 @@ def train_and_evaluate(
 def new_model(
     config: ml_collections.ConfigDict, examples: data.Examples, batches: tf.data.Dataset, steps_per_epoch: int
 ) -> rnvp.FlowModel:
-    """A new flow, compiled, adapted to all of the examples and initialized by the first batch, if it needs either."""
+    """A new flow, compiled, adapted to the examples and initialized by the first batch, if it needs either."""
     model = models.new_flow(config, examples)
     if config.adapt:
-        model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
+        model.adapt(adaptation_batches(config, examples, batches))
     if model.needs_initialization:  # `fit` would initialize it too, but iterate the shuffled data once more for it.
         model.initialize(next(iter(batches)))
     model.compile(make_optimizer(config, steps_per_epoch), steps_per_execution=config.steps_per_execution)
     return model
+
+
+def adaptation_batches(
+    config: ml_collections.ConfigDict, examples: data.Examples, batches: tf.data.Dataset
+) -> tf.data.Dataset:
+    """The events from which a flow learns its standardization: all of them, or the first batches of many images.
+
+    An image has many pixels, so a part of a large data set gives the same moments. The batches of training are
+    shuffled: the first images of a data set in the order of its classes would be all alike.
+
+    Args:
+      config, examples, batches: as for `new_model`.
+    """
+    if len(examples.event_shape) == 3 and examples.size > MOST_IMAGES:
+        return batches.take(MOST_IMAGES // config.batch_size or 1)
+    return data.evaluation_batches(examples, config.evaluation.batch_size)
 
 
 def fit(
@@ -187,7 +204,7 @@ def evaluate_best(
         pictures.write_samples(final, workdir / "samples", "final")
     accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
-        f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim{accuracy} over {result['num_examples']} examples; "
+        f"{config.test_split}: {evaluate.bits_per_dim_text(result)}{accuracy} over {result['num_examples']} examples; "
         f"model and pictures of samples in {workdir}"
     )
     return result

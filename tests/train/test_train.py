@@ -286,6 +286,23 @@ def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp
         assert sum(len(batch) for batch in called["adapt"]) == examples.size
 
 
+@pytest.mark.parametrize(("most", "size"), [(1397, 1397), (1396, 1392), (3, 8)])
+def test_a_part_of_many_images_is_enough_for_a_standardization(most, size, monkeypatch):
+    monkeypatch.setattr(train, "MOST_IMAGES", most)
+    examples = data.load(tiny(), "train")
+    batches = data.training_batches(examples, 8, seed=0)
+    adapted = train.adaptation_batches(tiny(), examples, batches)
+    assert sum(len(batch) for batch in adapted) == size
+
+
+def test_all_vectors_count_for_a_standardization(monkeypatch):
+    monkeypatch.setattr(train, "MOST_IMAGES", 3)
+    config = tiny(dataset="moons")
+    examples = data.load(config, "train")
+    adapted = train.adaptation_batches(config, examples, data.training_batches(examples, 8, seed=0))
+    assert sum(len(batch) for batch in adapted) == 20_000
+
+
 def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly):
     initial, fit = [], train.fit
 
