@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfp_realnvp.architectures import official_checkpoint
 from tfp_realnvp.architectures.standardization import Standardized
 
-from . import data, models
+from . import data, models, phases
 from .configs import default
 from .optimizers import DECAYS
 from .runs import precision, strategies
@@ -91,6 +91,7 @@ def check_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict
     _check_fields(config)
     _check_architecture(config)
     _check_values(config)
+    phases.check_progressive(config)
     return _with_official_model(config) if config.init_from_official else config
 
 

@@ -16,7 +16,7 @@ import tfp_realnvp as rnvp
 
 from . import checks, data, evaluate, models
 from .figures import pictures
-from .optimizers import make_optimizer
+from .phases import Phase, num_scales, phases_of
 from .runs import callbacks, checkpoints, strategies
 from .runs.workdir import check_workdir, only_run_in, write_json
 
@@ -91,10 +91,17 @@ def train_and_evaluate(
                     strategies.AnyWorker(strategy, termination),
                     probe.is_good,
                 )
-                batches = strategy.distribute_datasets_from_function(
-                    lambda context: batches_from(step, input_context=context)
-                )
-                fit(model, config, folder, batches, splits.validation, steps_per_epoch, saving, probe)
+                for phase in phases_of(config):
+                    step = checkpoints.step_of(model)
+                    if step >= phase.epochs * steps_per_epoch:
+                        continue
+                    if step and step == phase.first_epoch * steps_per_epoch:  # `new_model` has begun the first one.
+                        with strategy.scope():
+                            phase.begin(model, config, steps_per_epoch)
+                    batches = strategy.distribute_datasets_from_function(
+                        lambda context, step=step: batches_from(step, input_context=context)
+                    )
+                    fit(model, config, phase, folder, batches, splits.validation, steps_per_epoch, saving, probe)
             return evaluate_best(saved, splits, config, workdir) if strategies.is_chief(strategy) else None
 
 
@@ -107,7 +114,7 @@ def new_model(
         model.adapt(adaptation_batches(config, examples, batches))
     if model.needs_initialization:  # `fit` would initialize it too, but iterate the shuffled data once more for it.
         model.initialize(next(iter(batches)))
-    model.compile(make_optimizer(config, steps_per_epoch), steps_per_execution=config.steps_per_execution)
+    phases_of(config)[0].begin(model, config, steps_per_epoch)
     return model
 
 
@@ -130,6 +137,7 @@ def adaptation_batches(
 def fit(
     model: rnvp.FlowModel,
     config: ml_collections.ConfigDict,
+    phase: Phase,
     workdir: pathlib.Path,
     batches: tf.data.Dataset,
     validation: data.Examples | None,
@@ -137,11 +145,12 @@ def fit(
     saving: checkpoints.Saving,
     probe: checkpoints.Probe,
 ) -> None:
-    """Trains the model from its present step to the config's last step, and leaves a checkpoint of it.
+    """Trains the model from its present step to the last step of a phase, and leaves a checkpoint of it.
 
     Args:
-      model: `FlowModel`, compiled.
+      model: `FlowModel`, compiled for the phase.
       config, workdir: as for `train_and_evaluate`.
+      phase: `Phase` of the present step.
       batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
       validation: `Examples`, or None.
       steps_per_epoch: number of steps of an epoch.
@@ -159,7 +168,7 @@ def fit(
         batches,
         steps_per_epoch=steps_per_epoch,
         initial_epoch=epoch,
-        epochs=config.epochs,
+        epochs=phase.epochs,
         shuffle=False,
         validation_data=validation and data.evaluation_batches(validation, config.evaluation.batch_size),
         verbose=VERBOSE,
@@ -198,6 +207,8 @@ def evaluate_best(
     final = checkpoints.load_best(best) if splits.validation and best.exists() else saved.load()
     if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # Only then decode inverts encode exactly.
+    if config.progressive and isinstance(final, rnvp.MRCNF):
+        final.train_scales(range(num_scales(config)))  # The model is not to keep the frozen scales of the last phase.
     final.save(workdir / "model.keras")
     result = evaluate.write_result(final, splits.test, config, workdir, "model.keras")
     with pictures.warn_if_not_drawn():

@@ -52,6 +52,10 @@ def get_config() -> ml_collections.ConfigDict:
     # Whether a new flow first learns its standardization from the training split; True for all families that have one.
     config.adapt = False
 
+    # Whether MRCNF trains its scales one after the other, the coarsest first, each for its share of the epochs and with
+    # the learning rates of a whole run.
+    config.progressive = False
+
     # Prefix of a checkpoint of the authors' TensorFlow 1 script, for the initial weights and the model's options.
     config.init_from_official = ""
 
