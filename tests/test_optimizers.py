@@ -82,6 +82,24 @@ def test_it_is_saved_with_its_name():
     assert isinstance(again, optimizers.Adam) and again.global_clipnorm == 3.0
 
 
+def test_an_optimizer_that_takes_over_at_a_step_begins_anew():
+    weights = []
+    for first_step in (0, 7):
+        decay = keras.optimizers.schedules.PolynomialDecay(0.1, 4, 0.01)
+        schedule = optimizers.WarmUp(decay, warmup_steps=2, start=2, first_step=first_step)
+        optimizer = optimizers.Adam(schedule, use_ema=True, first_step=first_step)
+        restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+        variable = keras.Variable([1.0, -2.0])
+        for step in range(4):
+            assert int(restored.iterations) == first_step + step
+            restored.apply_gradients([(tf.constant([step - 2.0, 1.0]), variable)])
+        weights.append([variable.numpy(), *(average.numpy() for average in restored.averages())])
+    np.testing.assert_array_equal(*weights)
+    for wrong, options in ((-1, {}), (1.0, {}), (3, {"gradient_accumulation_steps": 2})):
+        with pytest.raises(ValueError, match=f"first_step must be a non-negative int, .*; got {wrong}"):
+            optimizers.Adam(first_step=wrong, **options)
+
+
 def test_amsgrad_is_refused():
     with pytest.raises(ValueError, match="amsgrad must be False"):
         optimizers.Adam(amsgrad=True)

@@ -73,19 +73,36 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
     to the first step. Arguments, checkpoints and averages are the same as in `keras.optimizers.Adam`. Under a
     distribution strategy it clips the gradient of the global batch.
 
+    Args:
+      first_step: int, the step from which this optimizer takes over from another one. Its count of steps begins there,
+        its corrections of the bias and its averages begin anew.
+      *args, **kwargs: as for `keras.optimizers.Adam`.
+
     Raises:
-      ValueError: for `amsgrad=True`, since the fused operation has no such mode.
+      ValueError: for `amsgrad=True`, since the fused operation has no such mode; for a negative `first_step`, or a
+        positive one with accumulated gradients.
 
     Example: `model.compile(rnvp.optimizers.Adam(1e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999))`
 
     References: Kingma and Ba, arXiv 1412.6980, algorithm 1 and section 2.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, first_step: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._condition: tf.Tensor | None = None
         if self.amsgrad:
             raise ValueError("amsgrad must be False; got True. keras.optimizers.Adam has it")
+        if not isinstance(first_step, int) or first_step < 0 or (first_step and self.gradient_accumulation_steps):
+            raise ValueError(
+                f"first_step must be a non-negative int, and 0 with accumulated gradients; got {first_step!r}"
+            )
+        self.first_step = first_step
+        if first_step:
+            self.iterations.assign(first_step)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "first_step": self.first_step} if self.first_step else config
 
     @property
     def takes_conditions(self) -> bool:
@@ -121,14 +138,15 @@ class Adam(ClipsGlobally, keras.optimizers.Adam):
         return self._if_condition(factor, 0.0)
 
     def update_averages(self, variables: list) -> None:
-        momentum = self._if_condition(self.ema_momentum * tf.cast(self.iterations.value > 0, tf.float32), 1.0)
+        is_later = tf.cast(self.iterations.value > self.first_step, tf.float32)
+        momentum = self._if_condition(self.ema_momentum * is_later, 1.0)
         for variable, average in zip(variables, self.averages(), strict=True):
             past = tf.cast(momentum, variable.dtype)
             average.assign(past * average + (1 - past) * variable)
 
     def update_variables(self, gradients: list, variables: list, learning_rate: Any) -> None:
         learning_rate = tf.convert_to_tensor(learning_rate)  # Of Keras's floatx.
-        step = tf.cast(self.iterations + 1, learning_rate.dtype)
+        step = tf.cast(self.iterations + 1 - self.first_step, learning_rate.dtype)
         power = lambda beta: tf.pow(tf.cast(beta, step.dtype), step)
         correction = tf.sqrt(1 - power(self.beta_2)) / (1 - power(self.beta_1))
         numbers = dict(
@@ -160,13 +178,14 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A learning-rate schedule that starts late, after a linear warm-up to its first value.
 
     ```none
-    rate(step) = min(step / warmup_steps, 1) · schedule(max(step − start, 0))
+    rate(first_step + step) = min(step / warmup_steps, 1) · schedule(max(step − start, 0))
     ```
 
     Args:
       schedule: `keras.optimizers.schedules.LearningRateSchedule`.
       warmup_steps: int; 0 for no warm-up.
       start: int, the step at which the schedule starts; its first value holds until then.
+      first_step: int, of the optimizer, see `Adam`: the steps count from there.
 
     Raises:
       ValueError: for negative `warmup_steps`, or a `start` before their end.
@@ -175,19 +194,25 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self, schedule: keras.optimizers.schedules.LearningRateSchedule, warmup_steps: int = 0, start: int = 0
+        self,
+        schedule: keras.optimizers.schedules.LearningRateSchedule,
+        warmup_steps: int = 0,
+        start: int = 0,
+        first_step: int = 0,
     ) -> None:
         if not 0 <= warmup_steps <= start:
             raise ValueError(f"warmup_steps must be from 0 to start; got warmup_steps={warmup_steps} and start={start}")
-        self.schedule, self.warmup_steps, self.start = schedule, warmup_steps, start
+        self.schedule, self.warmup_steps, self.start, self.first_step = schedule, warmup_steps, start, first_step
 
     def __call__(self, step: Any) -> Any:
+        step = step - self.first_step
         rate = self.schedule(ops.maximum(step - self.start, 0))
         return rate * ops.minimum(ops.cast(step, rate.dtype) / self.warmup_steps, 1) if self.warmup_steps else rate
 
     def get_config(self) -> dict[str, Any]:
         schedule = keras.saving.serialize_keras_object(self.schedule)
-        return {"schedule": schedule, "warmup_steps": self.warmup_steps, "start": self.start}
+        config = {"schedule": schedule, "warmup_steps": self.warmup_steps, "start": self.start}
+        return {**config, "first_step": self.first_step} if self.first_step else config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":

@@ -11,8 +11,9 @@ import ml_collections
 import tensorflow as tf
 
 from tfp_realnvp.architectures import official_checkpoint
+from tfp_realnvp.architectures.standardization import Standardized
 
-from . import data, models
+from . import data, models, phases
 from .configs import default
 from .optimizers import DECAYS
 from .runs import precision, strategies
@@ -90,6 +91,7 @@ def check_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict
     _check_fields(config)
     _check_architecture(config)
     _check_values(config)
+    phases.check_progressive(config)
     return _with_official_model(config) if config.init_from_official else config
 
 
@@ -119,6 +121,10 @@ def _check_architecture(config: ml_collections.ConfigDict) -> None:
         )
     if config.adapt and not hasattr(flow, "adapt"):
         raise ValueError(f"adapt must be False for architecture {config.architecture}, which has no adapt(); got True")
+    if not config.adapt and issubclass(flow, Standardized):
+        raise ValueError(
+            f"adapt must be True for architecture {config.architecture}, which standardizes its data; got False"
+        )
 
 
 def _check_values(config: ml_collections.ConfigDict) -> None:

@@ -7,8 +7,11 @@ import pathlib
 import ml_collections
 import numpy as np
 
+import tfp_realnvp as rnvp
+
 from . import checks, data, models
-from .figures import paper, pictures
+from .figures import continuous, paper, pictures
+from .runs.checkpoints import step_of
 from .runs.workdir import new_file
 
 
@@ -48,26 +51,26 @@ def draw_figures(
 ) -> list[pathlib.Path]:
     """Draws the figures of the paper from the workdir's model into figures/, and for TensorBoard.
 
+    `MRCNF` has one figure more, samples by resolution. `FFJORD` in the plane has a single one, the path of its density.
+
     Returns:
       The paths of the PNG files.
 
     Raises:
-      ValueError: if the workdir holds no model of images, or a conditional one, or if the data are missing or do not
-        fit the model.
+      ValueError: if the workdir holds neither a model of images nor `FFJORD` in the plane, or a conditional one, or if
+        the data are missing or do not fit the model.
     """
     config = checks.check_config(config)
     if config.conditional:
         raise ValueError("conditional must be False for the figures, which are of an unconditional flow; got True")
     model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
-    training = data.load(config, config.train_split, data_dir)
-    paths = paper.write_figures(
-        model,
-        first_images(training, 60_000),
-        first_images(test, 200),
-        workdir / "figures",
-        workdir / "tensorboard/figures",
-        seed,
-    )
+    folder, tensorboard_dir = workdir / "figures", workdir / "tensorboard/figures"
+    if isinstance(model, rnvp.FFJORD) and model.event_shape == (2,):
+        paths = continuous.write_path(model, folder, tensorboard_dir, step_of(model) if model.compiled else 0, seed)
+    else:
+        training = data.load(config, config.train_split, data_dir)
+        images = first_images(training, 60_000), first_images(test, 200)
+        paths = paper.write_figures(model, *images, folder, tensorboard_dir, seed)
     print("\n".join(f"wrote {path}" for path in paths))
     return paths
 

@@ -18,6 +18,7 @@ from . import checks, data, models
 from .runs.checkpoints import step_of
 from .runs.workdir import read_json, write_json
 
+LARGER_TOLERANCE = 1e-3  # of the solvers, for the comparison of two tolerances
 EVALUATED = (  # the fields that describe the evaluation, not the training of the model
     "dataset",
     "conditional",
@@ -96,6 +97,8 @@ def write_result(
 
       - bits_per_dim with its standard_error, and loss in nats
       - batch_moments, for models with batch norm: the same, with the moments of batches of config.evaluation.batch_size
+      - tolerance, for continuous flows: the solvers', that of the figures above
+      - larger_tolerance, for continuous flows: the same figures by solvers of tolerance 1e-3, and this tolerance
       - accuracy of the classification, for models that are conditioned on labels
       - split, num_examples, step, num_draws, seed of the noise, model (the file), config, versions.
     """
@@ -103,21 +106,31 @@ def write_result(
     batches = data.evaluation_batches(examples, config.evaluation.batch_size)
     num_draws = config.evaluation.num_draws
 
-    def measure(batch_moments: bool) -> dict[str, Any]:
+    def measure(model: rnvp.FlowModel, batch_moments: bool = False) -> dict[str, Any]:
         nats = rnvp.evaluation.log_likelihood(model, batches, num_draws, batch_moments)
         mean, standard_error = rnvp.evaluation.bits_per_dim(model, nats)
         error = {} if math.isnan(standard_error) else {"standard_error": standard_error}
         return {"bits_per_dim": mean, **error, "loss": float(-nats.mean())}
 
-    result = measure(batch_moments=False)
+    result = measure(model)
     if rnvp.evaluation.has_moments(model):
-        result["batch_moments"] = measure(batch_moments=True)
+        result["batch_moments"] = measure(model, batch_moments=True)
         difference = result["bits_per_dim"] - result["batch_moments"]["bits_per_dim"]
         if abs(difference) > 0.05:
             logging.warning(
                 f"bits/dim with moving moments ({result['bits_per_dim']:.4f}) and with the moments of batches "
                 f"({result['batch_moments']['bits_per_dim']:.4f}) differ by {difference:.4f}, more than 0.05: "
                 "--mode=recalibrate estimates the moving ones anew"
+            )
+    if (tolerance := evaluation_tolerance(model)) is not None:
+        larger = measure(with_evaluation_tolerance(model, LARGER_TOLERANCE))
+        result.update(tolerance=tolerance, larger_tolerance={"tolerance": LARGER_TOLERANCE, **larger})
+        difference = larger["bits_per_dim"] - result["bits_per_dim"]
+        if not abs(difference) <= 0.01:
+            logging.warning(
+                f"bits/dim at the tolerances {tolerance:g} ({result['bits_per_dim']:.4f}) and {LARGER_TOLERANCE:g} "
+                f"({larger['bits_per_dim']:.4f}) differ by {difference:.4f}, more than 0.01: they hold "
+                "the error of the solvers"
             )
     if examples.num_classes is not None:
         hits = [model.classify(events, num_draws=num_draws) == labels for events, labels in batches.as_numpy_iterator()]
@@ -134,6 +147,26 @@ def write_result(
     )
     write_json(workdir / "result.json", result)
     return result
+
+
+def evaluation_tolerance(model: rnvp.FlowModel) -> float | None:
+    """The tolerance of the solvers that evaluate a continuous flow; None for any other flow."""
+    return model.get_config().get("evaluation_tolerance")
+
+
+def with_evaluation_tolerance(model: rnvp.FlowModel, tolerance: float) -> rnvp.FlowModel:
+    """A copy of a continuous flow, with the same noise and probes, whose solvers evaluate at another tolerance."""
+    other = type(model).from_config({**model.get_config(), "evaluation_tolerance": tolerance})
+    other.set_weights(model.get_weights())
+    return other
+
+
+def bits_per_dim_text(result: dict[str, Any]) -> str:
+    """The bits/dim of a result in words; for a continuous flow at both tolerances."""
+    text = f"{result['bits_per_dim']:.4f} bits/dim"
+    if larger := result.get("larger_tolerance"):
+        text += f" ({larger['bits_per_dim']:.4f} at tolerance {larger['tolerance']:g})"
+    return text
 
 
 def evaluated_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:

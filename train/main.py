@@ -7,6 +7,7 @@
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
+  python -m train.main --mode=outliers --outliers=svhn_cropped  another data set beside the run's own, by an MRCNF
   python -m train.main --mode=doctor                            the state of the machine, and a tiny flow on it
 
 Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
@@ -37,7 +38,7 @@ __doc__ = __doc__.replace("python -m train.main", COMMAND)  # for --help
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 if CONFIGS.is_relative_to(pathlib.Path.cwd()):
     CONFIGS = CONFIGS.relative_to(pathlib.Path.cwd())  # for shorter messages
-MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score", "doctor")
+MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score", "outliers", "doctor")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -105,6 +106,14 @@ _INIT_FROM_OFFICIAL = flags.DEFINE_string(
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
 )
+_OUTLIERS = flags.DEFINE_string(
+    "outliers",
+    None,
+    "mode=outliers: the data set to compare with config.dataset, by the log-likelihood of each scale of an MRCNF, into "
+    "outliers.json and figures/outliers.png. Gray images are repeated to three channels where the model has three, and "
+    "smaller images get a border of zeros; larger ones are refused.",
+)
+_OUTLIERS_SPLIT = flags.DEFINE_string("outliers_split", None, "mode=outliers: its split. Default: config.test_split.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "mode=sample: spread of the latents.", lower_bound=0.0)
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
@@ -145,7 +154,7 @@ def run_mode() -> None:
 
     from tfp_realnvp.common import reason_of
 
-    from . import draw, evaluate, score, train
+    from . import draw, evaluate, outliers, score, train
     from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -161,6 +170,7 @@ def run_mode() -> None:
         "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "score": lambda: score.score_folder(*run, _MODEL.value),
+        "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),
     }
     try:
         modes[_MODE.value]()

@@ -21,15 +21,24 @@ DECAYS: dict[str, Callable[[ml_collections.ConfigDict, int, int], keras.optimize
 }
 
 
-def make_optimizer(config: ml_collections.ConfigDict, steps_per_epoch: int) -> rnvp.optimizers.Adam:
+def make_optimizer(
+    config: ml_collections.ConfigDict, steps_per_epoch: int, first_epoch: int = 0, epochs: int | None = None
+) -> rnvp.optimizers.Adam:
     """Adam with a learning rate that warms up linearly, is constant until `config.decay_start`, and then decays.
 
     With `config.ema_momentum` it keeps moving averages of the weights.
+
+    Args:
+      config: the run's config.
+      steps_per_epoch: number of steps of an epoch.
+      first_epoch: the number of epochs before the first one of this optimizer.
+      epochs: the number of epochs at the end of its last one; None for `config.epochs`.
     """
-    steps = config.epochs * steps_per_epoch
+    first_step = first_epoch * steps_per_epoch
+    steps = (config.epochs if epochs is None else epochs) * steps_per_epoch - first_step
     start = max(config.warmup_steps, round(config.decay_start * steps))
     decay = DECAYS[config.decay](config, max(steps - start, 1), steps_per_epoch)
-    schedule = rnvp.optimizers.WarmUp(decay, config.warmup_steps, start)
+    schedule = rnvp.optimizers.WarmUp(decay, config.warmup_steps, start, first_step)
     return rnvp.optimizers.Adam(
         schedule,
         beta_2=config.beta_2,
@@ -37,4 +46,5 @@ def make_optimizer(config: ml_collections.ConfigDict, steps_per_epoch: int) -> r
         global_clipnorm=config.clip_norm,
         use_ema=config.ema_momentum > 0,
         ema_momentum=config.ema_momentum,
+        first_step=first_step,
     )

@@ -16,11 +16,12 @@ import tfp_realnvp as rnvp
 
 from . import checks, data, evaluate, models
 from .figures import pictures
-from .optimizers import make_optimizer
+from .phases import Phase, num_scales, phases_of
 from .runs import callbacks, checkpoints, strategies
 from .runs.workdir import check_workdir, only_run_in, write_json
 
 BEST = "checkpoints/best.keras"
+MOST_IMAGES = 10_000  # for a flow's standardization
 VERBOSE = 1 if sys.stdout.isatty() else 2  # a progress bar, or one line per epoch
 
 
@@ -90,29 +91,53 @@ def train_and_evaluate(
                     strategies.AnyWorker(strategy, termination),
                     probe.is_good,
                 )
-                batches = strategy.distribute_datasets_from_function(
-                    lambda context: batches_from(step, input_context=context)
-                )
-                fit(model, config, folder, batches, splits.validation, steps_per_epoch, saving, probe)
+                for phase in phases_of(config):
+                    step = checkpoints.step_of(model)
+                    if step >= phase.epochs * steps_per_epoch:
+                        continue
+                    if step and step == phase.first_epoch * steps_per_epoch:  # `new_model` has begun the first one.
+                        with strategy.scope():
+                            phase.begin(model, config, steps_per_epoch)
+                    batches = strategy.distribute_datasets_from_function(
+                        lambda context, step=step: batches_from(step, input_context=context)
+                    )
+                    fit(model, config, phase, folder, batches, splits.validation, steps_per_epoch, saving, probe)
             return evaluate_best(saved, splits, config, workdir) if strategies.is_chief(strategy) else None
 
 
 def new_model(
     config: ml_collections.ConfigDict, examples: data.Examples, batches: tf.data.Dataset, steps_per_epoch: int
 ) -> rnvp.FlowModel:
-    """A new flow, compiled, adapted to all of the examples and initialized by the first batch, if it needs either."""
+    """A new flow, compiled, adapted to the examples and initialized by the first batch, if it needs either."""
     model = models.new_flow(config, examples)
     if config.adapt:
-        model.adapt(data.evaluation_batches(examples, config.evaluation.batch_size))
+        model.adapt(adaptation_batches(config, examples, batches))
     if model.needs_initialization:  # `fit` would initialize it too, but iterate the shuffled data once more for it.
         model.initialize(next(iter(batches)))
-    model.compile(make_optimizer(config, steps_per_epoch), steps_per_execution=config.steps_per_execution)
+    phases_of(config)[0].begin(model, config, steps_per_epoch)
     return model
+
+
+def adaptation_batches(
+    config: ml_collections.ConfigDict, examples: data.Examples, batches: tf.data.Dataset
+) -> tf.data.Dataset:
+    """The events from which a flow learns its standardization: all of them, or the first batches of many images.
+
+    An image has many pixels, so a part of a large data set gives the same moments. The batches of training are
+    shuffled: the first images of a data set in the order of its classes would be all alike.
+
+    Args:
+      config, examples, batches: as for `new_model`.
+    """
+    if len(examples.event_shape) == 3 and examples.size > MOST_IMAGES:
+        return batches.take(MOST_IMAGES // config.batch_size or 1)
+    return data.evaluation_batches(examples, config.evaluation.batch_size)
 
 
 def fit(
     model: rnvp.FlowModel,
     config: ml_collections.ConfigDict,
+    phase: Phase,
     workdir: pathlib.Path,
     batches: tf.data.Dataset,
     validation: data.Examples | None,
@@ -120,11 +145,12 @@ def fit(
     saving: checkpoints.Saving,
     probe: checkpoints.Probe,
 ) -> None:
-    """Trains the model from its present step to the config's last step, and leaves a checkpoint of it.
+    """Trains the model from its present step to the last step of a phase, and leaves a checkpoint of it.
 
     Args:
-      model: `FlowModel`, compiled.
+      model: `FlowModel`, compiled for the phase.
       config, workdir: as for `train_and_evaluate`.
+      phase: `Phase` of the present step.
       batches: `tf.data.Dataset`, or a distributed one, from the model's step on.
       validation: `Examples`, or None.
       steps_per_epoch: number of steps of an epoch.
@@ -142,7 +168,7 @@ def fit(
         batches,
         steps_per_epoch=steps_per_epoch,
         initial_epoch=epoch,
-        epochs=config.epochs,
+        epochs=phase.epochs,
         shuffle=False,
         validation_data=validation and data.evaluation_batches(validation, config.evaluation.batch_size),
         verbose=VERBOSE,
@@ -181,13 +207,15 @@ def evaluate_best(
     final = checkpoints.load_best(best) if splits.validation and best.exists() else saved.load()
     if final.dtype_policy.compute_dtype != final.dtype_policy.variable_dtype:
         final = final.with_dtype(final.dtype_policy.variable_dtype)  # Only then decode inverts encode exactly.
+    if config.progressive and isinstance(final, rnvp.MRCNF):
+        final.train_scales(range(num_scales(config)))  # The model is not to keep the frozen scales of the last phase.
     final.save(workdir / "model.keras")
     result = evaluate.write_result(final, splits.test, config, workdir, "model.keras")
     with pictures.warn_if_not_drawn():
         pictures.write_samples(final, workdir / "samples", "final")
     accuracy = f", accuracy {result['accuracy']:.4f}," if "accuracy" in result else ""
     print(
-        f"{config.test_split}: {result['bits_per_dim']:.4f} bits/dim{accuracy} over {result['num_examples']} examples; "
+        f"{config.test_split}: {evaluate.bits_per_dim_text(result)}{accuracy} over {result['num_examples']} examples; "
         f"model and pictures of samples in {workdir}"
     )
     return result

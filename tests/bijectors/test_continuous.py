@@ -50,6 +50,13 @@ def test_it_is_tfps_continuous_flow_with_an_exact_trace(in_graphs):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
+def test_events_move_part_of_the_way():
+    matrix = np.random.default_rng(1).standard_normal([3, 3])
+    flow = ContinuousFlow(lambda t, x: tf.matmul(x, matrix), evaluation_solver=EXACT)
+    np.testing.assert_allclose(flow.moved(X, 0.25, 0.75), X @ tf.linalg.expm(matrix / 2), atol=1e-6)
+    np.testing.assert_allclose(flow.moved(X, 1.0, 0.5), X @ tf.linalg.expm(-matrix / 2), atol=1e-6)
+
+
 def test_a_linear_field_has_the_exponential_of_its_matrix():
     matrix = np.random.default_rng(1).standard_normal([3, 3])
     flow = ContinuousFlow(lambda t, x: tf.matmul(x, matrix), evaluation_solver=EXACT)

@@ -67,6 +67,15 @@ def test_what_an_architecture_does_not_have_is_refused(plain, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("architecture", ["VectorRealNVP", "FFJORD", "MRCNF"])
+def test_a_family_with_a_standardization_must_learn_it(architecture, tmp_path):
+    config = tiny(architecture=architecture)
+    config.model = ml_collections.ConfigDict()
+    with pytest.raises(ValueError, match=f"adapt must be True for architecture {architecture}, .* got False"):
+        train.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_fields_that_no_config_has_are_named(tmp_path):
     config = tiny()
     config.bach_size = 3

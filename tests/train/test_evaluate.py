@@ -4,6 +4,7 @@ import json
 import shutil
 
 import keras
+import ml_collections
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -67,6 +68,49 @@ def test_an_official_checkpoint_is_evaluated_as_it_is(tmp_path, eagerly):
     model = rnvp.RealNVP.from_official_checkpoint(OFFICIAL, seed=0)
     np.testing.assert_allclose(result["loss"], -model.predict(images, verbose=0).mean(), rtol=1e-4)
     assert facts(result) == dict(split="test", num_examples=6, step=0, num_draws=1, model=str(OFFICIAL))
+
+
+@pytest.fixture
+def continuous():
+    """The config of a continuous flow over five points, and the flow."""
+    config = tiny(dataset="moons", architecture="FFJORD", adapt=True, test_split="test[:5]")
+    config.model = ml_collections.ConfigDict({"hidden_units": (3,)})
+    model = rnvp.FFJORD((2,), hidden_units=(3,), seed=0)
+    model.set_weights([value + 0.1 for value in model.get_weights()])
+    return config, model
+
+
+def test_a_continuous_flow_is_evaluated_at_two_tolerances(continuous, tmp_path, caplog, eagerly):
+    config, model = continuous
+    model.save(tmp_path / "model.keras")
+    result = evaluate.evaluate_model(config, tmp_path)
+    larger = result["larger_tolerance"]
+    assert (result["tolerance"], larger["tolerance"]) == (1e-5, 1e-3)
+    points = np.stack(list(data.load(config, config.test_split).dataset.as_numpy_iterator()))
+    for measured, tolerance in ((result, 1e-5), (larger, 1e-3)):
+        flow = rnvp.FFJORD((2,), hidden_units=(3,), seed=0, evaluation_tolerance=tolerance)
+        flow.set_weights(model.get_weights())
+        np.testing.assert_allclose(measured["loss"], -flow.log_likelihood(points).numpy().mean(), rtol=1e-6)
+        np.testing.assert_allclose(measured["bits_per_dim"], measured["loss"] / (2 * np.log(2)))
+    assert 0 < abs(larger["loss"] - result["loss"]) < 0.01 and not caplog.text
+    text = f"{result['bits_per_dim']:.4f} bits/dim ({larger['bits_per_dim']:.4f} at tolerance 0.001)"
+    assert evaluate.bits_per_dim_text(result) == text
+
+
+def test_figures_that_depend_on_the_tolerance_are_warned_of(continuous, tmp_path, caplog, eagerly, monkeypatch):
+    config, model = continuous
+    model.set_weights([value + 1.0 for value in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr(evaluate, "LARGER_TOLERANCE", 100.0)
+    result = evaluate.evaluate_model(config, tmp_path)
+    difference = result["larger_tolerance"]["bits_per_dim"] - result["bits_per_dim"]
+    assert abs(difference) > 0.01
+    assert "bits/dim at the tolerances 1e-05" in caplog.text and f"differ by {difference:.4f}" in caplog.text
+
+
+def test_other_flows_have_no_tolerance(run):
+    assert "tolerance" not in run.result and "larger_tolerance" not in run.result
+    assert evaluate.bits_per_dim_text(run.result) == f"{run.result['bits_per_dim']:.4f} bits/dim"
 
 
 if __name__ == "__main__":

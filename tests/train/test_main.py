@@ -197,7 +197,7 @@ def test_help_says_what_there_is():
         "--config",
         "--workdir",
         "--mode",
-        "<train|evaluate|recalibrate|sample|figures|score|doctor>",
+        "<train|evaluate|recalibrate|sample|figures|score|outliers|doctor>",
         "--data_dir",
         "--strategy",
         "--num_samples",
@@ -211,7 +211,10 @@ def test_help_says_what_there_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=foo"], "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score|doctor>"),
+        (
+            ["--mode=foo"],
+            "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score|outliers|doctor>",
+        ),
         (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
         (["--temperature=-1"], "--temperature=-1"),
@@ -221,7 +224,10 @@ def test_help_says_what_there_is():
         (["--config=train/configs/moons.py", "--config.batch_sizes=1"], 'Did you mean "batch_size"'),
         (["--config.batch_size=many"], "--config.batch_size=many"),
         (["--config=no/such/file.py"], "error: --config: [Errno 2] No such file or directory: 'no/such/file.py'"),
-        (["--config=cifar10"], "of train/configs: breast_cancer.py, celeb_a.py, checkerboard.py, cifar10.py, "),
+        (
+            ["--config=cifar10"],
+            "of train/configs: breast_cancer.py, breast_cancer_ffjord.py, celeb_a.py, checkerboard.py, ",
+        ),
     ],
     ids=str,
 )

@@ -1,6 +1,7 @@
 """Runs end to end with small flows: their files, their resuming, and their errors."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 
@@ -181,6 +182,29 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
         np.testing.assert_array_equal(weight, expected)
 
 
+def test_a_progressive_run_resumes_in_a_phase_and_between_two(tmp_path, eagerly):
+    config = tiny(architecture="MRCNF", adapt=True, progressive=True, test_split="test[:5]")
+    config.update(validation_split="validation[:5]", learning_rate=0.05)
+    config.model = ml_collections.ConfigDict({"num_scales": 2, "num_blocks": 2, "filters": 2, "solver": "rk4"})
+    config.model.update(num_steps=1, evaluation_tolerance=0.1)
+    run = run_to_the_end(config, tmp_path)
+    between = dataclasses.replace(run, crashed=shutil.copytree(run.crashed, tmp_path / "between"))
+    last(between.crashed).unlink()  # The checkpoint that is left is the last one of the first phase.
+    assert_resumes(run, config, tmp_path)
+    assert train.train_and_evaluate(config, between.crashed) == run.result
+    assert metrics(between.crashed) == metrics(run.workdir)
+    assert_same(arrays_of(last(between.crashed)), arrays_of(last(run.workdir)))
+    first, final = (
+        [[layer.get_weights() for layer in layers] for layers in keras.saving.load_model(path).networks_by_scale()]
+        for path in (run.workdir / "checkpoints/step_0000000002.keras", last(run.workdir))
+    )
+    for scale, is_trained in ((0, True), (1, False)):  # The finest first; only the finer one changes in the second.
+        pairs = zip(sum(first[scale], []), sum(final[scale], []), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs) != is_trained
+    model, latest = (keras.saving.load_model(path) for path in (run.workdir / "model.keras", last(run.workdir)))
+    assert len(model.trainable_weights) == 2 * len(latest.trainable_weights)
+
+
 def test_steps_that_are_not_finite_end_the_run_with_the_last_good_checkpoint(tmp_path, eagerly):
     message = (
         "loss or its gradient is not finite at 3 steps in a row, the last of them step 4.*Try a smaller learning_rate"
@@ -284,6 +308,23 @@ def test_a_new_flow_is_adapted_and_initialized_before_training(plain, adapt, tmp
     np.testing.assert_array_equal(called["initialize"], first)
     if adapt:
         assert sum(len(batch) for batch in called["adapt"]) == examples.size
+
+
+@pytest.mark.parametrize(("most", "size"), [(1397, 1397), (1396, 1392), (3, 8)])
+def test_a_part_of_many_images_is_enough_for_a_standardization(most, size, monkeypatch):
+    monkeypatch.setattr(train, "MOST_IMAGES", most)
+    examples = data.load(tiny(), "train")
+    batches = data.training_batches(examples, 8, seed=0)
+    adapted = train.adaptation_batches(tiny(), examples, batches)
+    assert sum(len(batch) for batch in adapted) == size
+
+
+def test_all_vectors_count_for_a_standardization(monkeypatch):
+    monkeypatch.setattr(train, "MOST_IMAGES", 3)
+    config = tiny(dataset="moons")
+    examples = data.load(config, "train")
+    adapted = train.adaptation_batches(config, examples, data.training_batches(examples, 8, seed=0))
+    assert sum(len(batch) for batch in adapted) == 20_000
 
 
 def test_a_run_begins_with_an_official_checkpoint(tmp_path, monkeypatch, eagerly):

@@ -17,7 +17,7 @@ from tfp_realnvp.bijectors.solvers import (
     differentiable,
     traced_once,
 )
-from tfp_realnvp.bijectors.solves import Solves, scope
+from tfp_realnvp.bijectors.solves import Solves, scope, solving
 from tfp_realnvp.common import assert_that
 from tfp_realnvp.internals import in_training, listening_tapes, tf_variable, watched_variables, weights_are_substituted
 
@@ -100,6 +100,19 @@ class ContinuousFlow(FusedBijector):
         self._adjoint = adjoint
         self._penalties = kinetic_energy, jacobian_norm
         super().__init__(parameters, self._mask.event_ndims, [dynamics], validate_args=validate_args, name=name)
+
+    def moved(self, x: Any, start: float, stop: float) -> tf.Tensor:
+        """The events that the field moves from x, where they are at the time `start`, to the time `stop`.
+
+        Args:
+          x: tensor [batch] + event_shape.
+          start, stop: floats from 0, the time of the data, to 1, the time of the latents.
+
+        Example: `flow.moved(latents, 1.0, 0.5)` is halfway between latents and data.
+        """
+        with solving(Solves(with_log_det=False)):
+            moved, _ = self._solve(tf.convert_to_tensor(x), start, stop)
+        return moved
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._solve(x, 0.0, 1.0)

@@ -49,7 +49,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.dequantization = "uniform"  # or "variational"
     config.model.dtype = "float32"  # of the networks in training, or "mixed_bfloat16"
 
-    config.adapt = False  # whether a new flow first learns its standardization from the training split
+    # Whether a new flow first learns its standardization from the training split; True for all families that have one.
+    config.adapt = False
+
+    # Whether MRCNF trains its scales one after the other, the coarsest first, each for its share of the epochs and with
+    # the learning rates of a whole run.
+    config.progressive = False
 
     # Prefix of a checkpoint of the authors' TensorFlow 1 script, for the initial weights and the model's options.
     config.init_from_official = ""

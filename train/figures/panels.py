@@ -4,10 +4,11 @@ import dataclasses
 import math
 import pathlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -129,6 +130,29 @@ def save_png(pixels: np.ndarray, path: pathlib.Path) -> None:
     """Writes a uint8 array [height, width, 3] as a PNG file, and makes its folder."""
     with new_file(path) as file:
         Image.fromarray(pixels).save(file, "PNG")
+
+
+def save_figures(
+    figures: Mapping[str, np.ndarray], step: int, folder: pathlib.Path, tensorboard_dir: pathlib.Path
+) -> list[pathlib.Path]:
+    """Writes each figure as a PNG file, and as an image summary of the same name for TensorBoard.
+
+    Args:
+      figures: name ↦ uint8 array [height, width, 3].
+      step: of the summaries.
+      folder: folder of the PNG files, made if it is missing.
+      tensorboard_dir: folder of the event file.
+
+    Returns:
+      The paths of the PNG files.
+    """
+    paths = []
+    with tf.summary.create_file_writer(str(tensorboard_dir)).as_default(step):
+        for name, pixels in figures.items():
+            paths.append(folder / f"{name}.png")
+            save_png(pixels, paths[-1])
+            tf.summary.image(name, pixels[None])
+    return paths
 
 
 def _trim(pixels: np.ndarray, border: int = 12) -> np.ndarray:

@@ -10,7 +10,8 @@ import tensorflow as tf
 import tfp_realnvp as rnvp
 
 from ..models import num_levels
-from .panels import ImageFigure, Panel, save_png
+from . import continuous
+from .panels import ImageFigure, Panel, save_figures
 
 NUM_TEST_IMAGES = 8  # the fewest that suffice for every figure
 NUM_NEIGHBORS = 8  # training images beside each sample
@@ -27,10 +28,11 @@ def write_figures(
     """Writes every figure as a PNG file, and as an image summary of the same name for TensorBoard.
 
     ```none
-    samples, data_and_samples, reconstructions, manifold, interpolation, hierarchy, nearest, samples_2x, samples_10x
+    samples, data_and_samples, reconstructions, manifold, interpolation, hierarchy, nearest, samples_2x, samples_10x,
+    pyramid
     ```
 
-    The last two are left out for a flow that is not convolutional.
+    The larger samples are left out for a flow that is not convolutional; the pyramid is of `MRCNF` alone.
 
     Args:
       model: `FlowModel` of images. The summaries' step is its optimizer's step, 0 for a model without an optimizer.
@@ -50,7 +52,9 @@ def write_figures(
     Example: `paper.write_figures(model, training, test, workdir / "figures", workdir / "tensorboard/figures")`
     """
     if len(model.event_shape) != 3:
-        raise ValueError(f"figures need a model of images; got events of shape {model.event_shape}")
+        raise ValueError(
+            f"figures need a model of images, or FFJORD in the plane; got events of shape {model.event_shape}"
+        )
     for name, images, fewest in [("training", training_images, NUM_NEIGHBORS), ("test", test_images, NUM_TEST_IMAGES)]:
         if len(images) < fewest:
             raise ValueError(f"{name}_images must hold at least {fewest} images; got {len(images)}")
@@ -68,15 +72,10 @@ def write_figures(
     if model.is_convolutional:
         figures["samples_2x"] = larger_samples(model, 2, 4, seed)
         figures["samples_10x"] = larger_samples(model, 10, 1, seed)
-    step = int(model.optimizer.iterations) if model.compiled else 0
-    paths = []
-    with tf.summary.create_file_writer(str(tensorboard_dir)).as_default(step):
-        for name, figure in figures.items():
-            pixels = figure.draw()
-            paths.append(folder / f"{name}.png")
-            save_png(pixels, paths[-1])
-            tf.summary.image(name, pixels[None])
-    return paths
+    if isinstance(model, rnvp.MRCNF):
+        figures["pyramid"] = continuous.pyramid(model, seed)
+    pixels = {name: figure.draw() for name, figure in figures.items()}
+    return save_figures(pixels, int(model.optimizer.iterations) if model.compiled else 0, folder, tensorboard_dir)
 
 
 # The figures.

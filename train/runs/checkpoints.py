@@ -110,7 +110,10 @@ class Probe:
         return math.isfinite(loss) and loss <= self._limit
 
     def _loss(self, model: rnvp.FlowModel) -> float:
-        return -float(tf.reduce_mean(model.log_likelihood(*self._batch)))
+        try:
+            return -float(tf.reduce_mean(model.log_likelihood(*self._batch)))
+        except tf.errors.InvalidArgumentError:  # An exploded continuous flow has no solution.
+            return math.inf
 
 
 class Best(keras.callbacks.ModelCheckpoint):

@@ -186,6 +186,14 @@ def test_a_model_that_has_exploded_is_not_saved(folder, capsys, caplog, eagerly)
     assert "terminated; saved is step 0" in capsys.readouterr().out
 
 
+def test_a_continuous_flow_without_a_solution_has_exploded():
+    flow = rnvp.FFJORD((2,), hidden_units=(3,), seed=0)
+    probe = checkpoints.Probe(flow, X)
+    assert probe.is_good(flow)
+    flow.set_weights([np.full_like(weight, np.nan) for weight in flow.get_weights()])
+    assert not probe.is_good(flow)
+
+
 def test_an_epoch_without_a_finite_loss_is_not_saved(model, folder, eagerly):
     saving = checkpoints.Saving(checkpoints.Checkpoints(folder, 9), 4, 0, 0.0, threading.Event())
     saving.set_model(model)
