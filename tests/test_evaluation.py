@@ -73,6 +73,16 @@ def test_vectors_have_one_draw():
         evaluation.log_likelihood(model, points, num_draws=2)
 
 
+def test_estimated_log_dets_have_one_draw(eagerly):
+    options = dict(num_scales=2, num_blocks=1, filters=2, num_bins=17, seed=0)
+    estimated, exact = (rnvp.MRCNF((4, 4, 1), divergence=name, **options) for name in ("hutchinson", "exact"))
+    images = np.random.default_rng(0).integers(17, size=(2, 4, 4, 1)).astype("uint8")
+    assert estimated.has_estimates and not exact.has_estimates
+    with pytest.raises(ValueError, match='num_draws must be 1 for a flow that estimates its log-dets.*"exact"; got 2'):
+        evaluation.log_likelihood(estimated, images, num_draws=2)
+    assert np.isfinite(evaluation.log_likelihood(exact, images, num_draws=2)).all()
+
+
 @pytest.mark.parametrize("num_draws", [0, -1, 1.5])
 def test_a_wrong_number_of_draws_is_refused(model, num_draws):
     with pytest.raises(ValueError, match=f"num_draws must be a positive int; got {num_draws}"):

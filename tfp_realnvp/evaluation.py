@@ -30,7 +30,7 @@ def log_likelihood(
     Args:
       model: `FlowModel`.
       data: as for `FlowModel.fit`: an array, or a `tf.data.Dataset` of batches; for a conditional flow `(x, y)`.
-      num_draws: K, a positive int; 1 for continuous data.
+      num_draws: K, a positive int; 1 for continuous data, or for a flow that estimates its log-dets.
       batch_moments: whether batch norm uses each batch's own moments, as in training, instead of the moving moments.
         The moving moments do not change.
       batch_size: number of events per batch, where `data` is an array. A smaller last batch is filled up from the
@@ -47,10 +47,7 @@ def log_likelihood(
 
     References: arXiv 1511.01844, section 3.1; arXiv 1509.00519, equation 8; arXiv 1902.00275, section 3.3.
     """
-    if not isinstance(num_draws, int) or num_draws < 1 or (model.num_bins is None and num_draws > 1):
-        allowed = "1 for continuous data" if model.num_bins is None else "a positive int"
-        raise ValueError(f"num_draws must be {allowed}; got {num_draws!r}")
-
+    check_num_draws(model, num_draws)
     result, first = [], None
     with value_errors():
         for batch in model.batches(data, batch_size):
@@ -61,6 +58,27 @@ def log_likelihood(
             nats = [model.log_likelihood(x, context, draw, batch_moments) for draw in range(num_draws)]
             result.append(tf.reduce_logsumexp(tf.cast(nats, tf.float64), axis=0)[:size] - math.log(num_draws))
     return np.concatenate(result)
+
+
+def check_num_draws(model: "FlowModel", num_draws: int) -> None:
+    """Raises a ValueError for a number of draws over which the mean density would be no bound.
+
+    Args:
+      model: `FlowModel`.
+      num_draws: a positive int; 1 for continuous data. With Hutchinson's divergence each draw has an error of its own.
+        Its mean is 0 in log p, not in p.
+
+    Example: `check_num_draws(model, 8)`
+    """
+    allowed = None
+    if not isinstance(num_draws, int) or num_draws < 1:
+        allowed = "a positive int"
+    elif num_draws > 1 and model.num_bins is None:
+        allowed = "1 for continuous data"
+    elif num_draws > 1 and model.has_estimates:
+        allowed = '1 for a flow that estimates its log-dets, unless divergence="exact"'
+    if allowed:
+        raise ValueError(f"num_draws must be {allowed}; got {num_draws!r}")
 
 
 def bits_per_dim(model: "FlowModel", nats: Any) -> tuple[float, float]:

@@ -59,6 +59,9 @@ class FlowModel(FlowTrainer):
       networks: Keras layers that the distribution uses outside of its bijectors, so that they are trained too.
       name: as for `keras.Model`.
 
+    Attributes:
+      has_estimates: bool, whether log-likelihoods depend on random probes, see `bijectors.divergence.Hutchinson`.
+
     Raises:
       ValueError: for trainable variables that belong to no Keras network, since Keras would not train them; for a batch
         shape or an unknown event shape; for both `num_classes` and `context_size`; for networks in a dtype that
@@ -107,7 +110,9 @@ class FlowModel(FlowTrainer):
             example.log_prob(tf.zeros([1, *self.event_shape], example.dtype))
         self.networks = networks
         refuse_untrained(example.trainable_variables, self.weights)
-        if any(isinstance(module, ContinuousFlow) for module in example.submodules):
+        continuous = [module for module in example.submodules if isinstance(module, ContinuousFlow)]
+        self.has_estimates = any(flow.is_estimate for flow in continuous)
+        if continuous:
             self.count_evaluations()
         self.built = True
         # One graph for batches of every size, never inlined: a graph of a known size would round differently.

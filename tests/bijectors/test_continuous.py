@@ -148,6 +148,10 @@ def test_without_log_dets_the_events_are_the_same_and_no_pass_is_mistaken():
     assert np.isfinite(flow.forward_log_det_jacobian(x, 1)).all()
 
 
+def test_each_group_of_solves_has_a_hash_of_its_own():
+    assert len({hash(Solves()) for _ in range(10)}) == 10  # Also where one has the address of another that is gone.
+
+
 def test_the_regularizers_are_integrals_of_the_training_solves():
     network, x = mlp(), tf.constant(X)
     flow = ContinuousFlow(network, evaluation_solver=Fixed(RUNGE_KUTTA_4, 8), kinetic_energy=2.0, jacobian_norm=3.0)

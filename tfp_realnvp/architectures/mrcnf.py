@@ -194,7 +194,7 @@ class MRCNF(Standardized):
         shares = np.array([4.0 ** (1 - scales)] + [3 * 4.0 ** (scale - scales) for scale in range(1, scales)])
         return -nats / (size * math.log(2)) + math.log2(self.num_bins or 1) * shares
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def nats_by_scale(self, images: tf.Tensor, draw: tf.Tensor, context: Any = None) -> tf.Tensor:
         """The graph behind `bits_per_dim_by_scale`: log p(x_0), then log p(y_s | x_{s−1}), [batch, num_scales]."""
         seed, nats = self.noise_seed(draw), []
@@ -303,7 +303,7 @@ class MRCNF(Standardized):
         sampling.check_finite(is_finite)
         return decoded.reshape([-1, num_samples, *self.event_shape])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def refine_batch(self, z: tf.Tensor, images: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The graph behind `refine`: the finest images by these latents, and whether each is finite."""
         layers, bins, details = self._layers_given(context), self.num_bins or 1, []

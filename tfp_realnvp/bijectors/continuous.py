@@ -101,6 +101,11 @@ class ContinuousFlow(FusedBijector):
         self._penalties = kinetic_energy, jacobian_norm
         super().__init__(parameters, self._mask.event_ndims, [dynamics], validate_args=validate_args, name=name)
 
+    @property
+    def is_estimate(self) -> bool:
+        """Whether the log-det is an estimate by random probes."""
+        return not isinstance(self._divergence, divergences.Exact)
+
     def moved(self, x: Any, start: float, stop: float) -> tf.Tensor:
         """The events that the field moves from x, where they are at the time `start`, to the time `stop`.
 

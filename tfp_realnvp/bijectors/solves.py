@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import tensorflow as tf
 
 from tfp_realnvp import noise
 from tfp_realnvp.scopes import setting
+
+_numbers = itertools.count()
 
 
 class Solves:
@@ -31,8 +34,13 @@ class Solves:
 
     def __init__(self, x: tf.Tensor | None = None, seed: tf.Tensor | None = None, with_log_det: bool = True) -> None:
         self._x, self.seed, self.with_log_det = x, seed, with_log_det
+        self._number = next(_numbers)
         self.evaluations: list[tf.Tensor] = []
         self.penalties: list[tf.Tensor] = []
+
+    def __hash__(self) -> int:
+        """Another one for each object, also after others are gone; the state of a pass depends on it."""
+        return self._number
 
     @functools.cached_property
     def keys(self) -> tf.Tensor | None:
