@@ -14,9 +14,9 @@ PACKAGE = pathlib.Path(tfp_realnvp.__file__).parent
 # From the ground floor up. A module may import those of its own floor and of the floors below.
 FLOORS = (
     ("scopes",),
-    ("common", "internals", "precision", "representation", "threads"),
+    ("common", "internals", "noise", "precision", "representation", "threads"),
     ("replicas",),
-    ("bijectors.masks", "bijectors.passes"),
+    ("bijectors.masks", "bijectors.passes", "bijectors.solves"),
     ("bijectors",),
     ("networks",),
     ("contexts", "parts", "dequantization", "progress", "optimizers", "discovery"),
@@ -67,6 +67,7 @@ def floor(module):
     """The number of a module's or folder's floor; a module in a folder may have one of its own."""
     numbers = {name: number for number, names in enumerate(FLOORS) for name in names}
     while module not in numbers:
+        assert module, "FLOORS must hold every module or its folder"
         module = module.rpartition(".")[0]
     return numbers[module]
 
