@@ -282,8 +282,8 @@ class MRCNF(Standardized):
         """
         images, scales = np.asarray(images), self.options.num_scales
         if images.ndim == 3:
-            contexts = None if context is None else np.asarray(context)[np.newaxis]
-            return self.refine(images[np.newaxis], num_samples, temperature, seed, contexts)[0]
+            of_all = None if context is None else np.asarray(context)[np.newaxis]
+            return self.refine(images[np.newaxis], num_samples, temperature, seed, of_all)[0]
         shapes = {self._image_shape(scale): scale for scale in range(1, scales)}
         if images.ndim != 4 or images.shape[1:] not in shapes:
             allowed = " or ".join(str(shape) for shape in shapes) or "none, since the model has one scale"
