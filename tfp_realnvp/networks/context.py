@@ -106,8 +106,9 @@ class ContextMaps(Wrapper):
         )
         self.network.build((*outer, channels - self.context_size + self.num_maps))
 
-    def call(self, *arguments: tf.Tensor) -> tf.Tensor:
-        *others, x = arguments
+    def call(self, x: tf.Tensor, of_dynamics: tf.Tensor | None = None) -> tf.Tensor:
+        # Dynamics take the time before x.
+        others, x = ([], x) if of_dynamics is None else ([x], of_dynamics)
         h, context = x[..., : -self.context_size], x[:, 0, 0, -self.context_size :]
         maps = ops.tensordot(context, ops.cast(self.maps, x.dtype), [[1], [2]])
         return self.network(*others, ops.concatenate([h, maps], axis=-1))

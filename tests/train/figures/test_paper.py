@@ -299,7 +299,8 @@ def test_too_few_images_or_others_are_refused(training, test, message, tmp_path)
 
 
 def test_a_model_of_vectors_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"figures need a model of images; got events of shape \(2,\)"):
+    message = r"figures need a model of images, or FFJORD in the plane; got events of shape \(2,\)"
+    with pytest.raises(ValueError, match=message):
         paper.write_figures(Identity((2,)), TRAINING, TEST, tmp_path, tmp_path)
 
 
