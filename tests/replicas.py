@@ -56,7 +56,7 @@ def glow():
 
 def continuous():
     """Steps of one length, since those of another share of the batch would have other lengths."""
-    options = dict(solver="rk4", num_steps=1, seed=0, dtype="float64")
+    options = dict(solver="rk4", num_steps=1, kinetic_energy=0.1, seed=0, dtype="float64")
     return rnvp.FFJORD((3,), hidden_units=[4], divergence="hutchinson", **options)
 
 

@@ -92,6 +92,23 @@ def _filled_up(missing: tf.Tensor, tensors: Sequence[tf.Tensor | None]) -> list[
     return [None if x is None else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for x in tensors]
 
 
+def share_of_mean(values: tf.Tensor) -> tf.Tensor:
+    """This replica's part of the mean over the global batch, times the number of replicas: a scalar.
+
+    The mean of it over the replicas is the mean over all examples, also where the shares have different sizes.
+
+    Args:
+      values: tensor [size], a value for each example of this replica's share.
+
+    Example: `model.add_loss(share_of_mean(penalties))`, since a training step takes the mean of such losses.
+    """
+    if num_replicas() == 1 or tf.distribute.get_replica_context() is None:
+        return tf.reduce_mean(values)
+    presence = tf.cast(1.0 if (present := _presence.get()) is None else present, values.dtype)
+    (count,) = sum_over_replicas([presence * tf.cast(tf.size(values), values.dtype)])
+    return presence * tf.reduce_sum(values) * (num_replicas() / count)
+
+
 def moments_over_replicas(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance of each channel of the global batch.
 

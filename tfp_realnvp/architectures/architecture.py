@@ -1,6 +1,5 @@
 """`Architecture`: the base class of all families of flows."""
 
-import math
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -85,9 +84,7 @@ class Architecture(FlowModel):
         shape = _checked_event_shape(arguments["event_shape"])
         arguments.update(event_shape=shape, seed=draw_seed(arguments["seed"]))
         options = types.SimpleNamespace(**{**self.defaults, **arguments})
-        num_bins = checked_num_bins(options.num_bins, shape)
-        options.num_bins = num_bins
-        options.pixel_limit = None if num_bins is None else _limit_of_pixels(num_bins, options.alpha)
+        options.num_bins = num_bins = checked_num_bins(options.num_bins, shape)
         contexts = Contexts(options.num_classes, options.context_size, tf.as_dtype(policy.variable_dtype))
         store = LayerStore(policy, options.seed, contexts.size or 0, options.rematerialize)
         self._arguments, self.options, self._store = arguments, options, store
@@ -261,13 +258,6 @@ def inside(squeeze: tfb.Bijector, layers: Sequence[tfb.Bijector]) -> list[tfb.Bi
     Example: `inside(Squeeze(), [coupling])`
     """
     return [squeeze, *layers, tfb.Invert(squeeze)]
-
-
-def _limit_of_pixels(num_bins: int, alpha: float | None) -> float | None:
-    """A bound, a hundredth above the largest absolute value that `Architecture.from_pixels` gives to pixel values."""
-    ends = sequential(Architecture.from_pixels(num_bins, alpha, "float32")).forward(tf.constant([0.0, num_bins]))
-    limit = 1.01 * float(tf.reduce_max(tf.abs(ends)))
-    return limit if math.isfinite(limit) else None
 
 
 def _checked_event_shape(event_shape: Any) -> tuple[int, ...]:

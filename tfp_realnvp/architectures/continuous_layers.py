@@ -8,11 +8,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures.architecture import check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.bijectors import BatchNormalization, ContinuousFlow, divergence, masks
+from tfp_realnvp.bijectors import ContinuousFlow, divergence, masks
 from tfp_realnvp.bijectors.solvers import (
     BOGACKI_SHAMPINE,
     DORMAND_PRINCE,
@@ -22,7 +21,6 @@ from tfp_realnvp.bijectors.solvers import (
     Solver,
 )
 from tfp_realnvp.common import spawn_seeds
-from tfp_realnvp.networks import FixedMoments
 
 
 def check(options: types.SimpleNamespace, policy: Any) -> None:
@@ -54,7 +52,7 @@ def block(
     seed: int | None,
     scale: int = 0,
     mask: masks.Mask | None = None,
-) -> list[tfb.Bijector]:
+) -> ContinuousFlow:
     """A continuous flow with dynamics of its own.
 
     Args:
@@ -78,7 +76,7 @@ def block(
     solver, evaluation_solver = _solvers(options)
     # The authors' coefficients are of bits per dimension, the loss here is in nats of an image.
     nats = math.prod(options.event_shape) * math.log(2)
-    flow = ContinuousFlow(
+    return ContinuousFlow(
         dynamics,
         mask,
         divergence=found,
@@ -88,25 +86,6 @@ def block(
         kinetic_energy=options.kinetic_energy * nats,
         jacobian_norm=options.jacobian_norm * nats,
     )
-    return [flow]
-
-
-def standardization(
-    layers: LayerStore, name: str, shape: tuple[int, ...], scale: int = 0, mask: masks.Mask | None = None
-) -> list[tfb.Bijector]:
-    """A fixed affine map of each channel, the identity until `adapt` sets it.
-
-    Args:
-      layers: `LayerStore`.
-      name: the name of the moments.
-      shape: the shape of the changed entries.
-      scale: int.
-      mask: as for `BatchNormalization`.
-
-    Example: `standardization(layers, "standardization", (32, 32, 3))`
-    """
-    moments = layers.layer(name, FixedMoments, shape, scale)
-    return [BatchNormalization(moments, mask, event_ndims=len(shape), epsilon=0.0)]
 
 
 def _solvers(options: types.SimpleNamespace) -> tuple[Solver, Solver]:

@@ -10,8 +10,12 @@ from tensorflow_probability import bijectors as tfb
 from tfp_realnvp.architectures import continuous_layers
 from tfp_realnvp.architectures.architecture import check_counts, check_divisible, inside, sequential
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.architectures.standardization import Standardized
-from tfp_realnvp.architectures.vector_real_nvp import vectors_of_moments
+from tfp_realnvp.architectures.standardization import (
+    Standardized,
+    standardization,
+    vectors_of_moments,
+    with_standardized_context,
+)
 from tfp_realnvp.bijectors import FactorOut, Squeeze
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ConvDynamics, FixedMoments, MLPDynamics
@@ -100,8 +104,7 @@ class FFJORD(Standardized):
         if not is_image:
             return self._over_vectors(layers)
         check_divisible(options.event_shape, 2 ** (options.num_scales - 1), "2^(num_scales - 1)")
-        first = continuous_layers.standardization(layers, "standardization", options.event_shape)
-        return first + self._scales(layers, options.event_shape, options.seed)
+        return [standardization(layers, options.event_shape)] + self._scales(layers, options.event_shape, options.seed)
 
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         return [(Squeeze(), None)] * (self.options.num_scales - 1 if len(self.event_shape) == 3 else 0)
@@ -113,16 +116,12 @@ class FFJORD(Standardized):
 
     def _over_vectors(self, layers: LayerStore) -> list[tfb.Bijector]:
         options, shape = self.options, self.options.event_shape
-        bijectors = continuous_layers.standardization(layers, "standardization", shape)
-        if options.context_size:
-            moments = layers.layer("context_standardization", FixedMoments, (options.context_size,))
-            if layers.context is not None:
-                mean, variance = moments(layers.context)
-                layers = layers.with_context((layers.context - mean) * tf.math.rsqrt(variance))
+        bijectors: list[tfb.Bijector] = [standardization(layers, shape)]
+        layers = with_standardized_context(layers, options.context_size)
         (size,) = shape
         make = functools.partial(MLPDynamics, size, tuple(options.hidden_units), options.activation, options.layer)
         for number, seed in enumerate(spawn_seeds(options.seed, options.num_blocks)):
-            bijectors += continuous_layers.block(layers, options, f"block_{number}", make, shape, seed)
+            bijectors.append(continuous_layers.block(layers, options, f"block_{number}", make, shape, seed))
         return bijectors
 
     def _scales(
@@ -142,8 +141,9 @@ class FFJORD(Standardized):
     def _blocks(
         self, layers: LayerStore, name: str, shape: tuple[int, int, int], seed: int | None, scale: int
     ) -> list[tfb.Bijector]:
-        options, bijectors = self.options, []
+        options = self.options
         make = functools.partial(ConvDynamics, shape[-1], options.filters, activation=options.activation)
-        for number, block_seed in enumerate(spawn_seeds(seed, options.num_blocks)):
-            bijectors += continuous_layers.block(layers, options, f"{name}_{number}", make, shape, block_seed, scale)
-        return bijectors
+        return [
+            continuous_layers.block(layers, options, f"{name}_{number}", make, shape, block_seed, scale)
+            for number, block_seed in enumerate(spawn_seeds(seed, options.num_blocks))
+        ]

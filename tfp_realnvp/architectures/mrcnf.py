@@ -15,7 +15,7 @@ from tfp_realnvp import sampling
 from tfp_realnvp.architectures import continuous_layers
 from tfp_realnvp.architectures.architecture import check_counts, sequential
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.architectures.standardization import Standardized
+from tfp_realnvp.architectures.standardization import Standardized, standardization
 from tfp_realnvp.bijectors import FactorOut, Logit, Squeeze, UnimodularTransform
 from tfp_realnvp.bijectors.masks import Channel, first_channels
 from tfp_realnvp.bijectors.solves import Solves, solving
@@ -347,7 +347,9 @@ class MRCNF(Standardized):
         for _ in range(self.options.num_scales - 1):
             images, details = tf.split(UnimodularTransform().forward(images), [self.event_shape[-1], -1], axis=-1)
             inputs.append(details)
-        inputs.append(sequential([tfb.Identity(), *self._to_real_line()]).forward(images))
+        for layer in self._to_real_line():
+            images = layer.forward(images)
+        inputs.append(images)
         return [("x", layer, values) for layer, values in zip(moments, inputs, strict=True)]
 
     def _layers_given(self, context: Any) -> LayerStore:
@@ -373,14 +375,14 @@ class MRCNF(Standardized):
         inputs = shape if is_coarsest else (*shape[:-1], 4 * channels)
         mask = None if is_coarsest else Channel(num_first=channels)
         bijectors = self._to_real_line() if is_coarsest else []
-        bijectors += continuous_layers.standardization(layers, "standardization", shape, scale, mask)
+        bijectors.append(standardization(layers, shape, scale, mask))
         make = functools.partial(
             ConvDynamics, shape[-1], options.filters_by_scale[-1 - scale], activation=options.activation
         )
         seed = spawn_seeds(options.seed, options.num_scales)[scale]
         for block, block_seed in enumerate(spawn_seeds(seed, options.blocks_by_scale[-1 - scale])):
             name = f"block_{block}"
-            bijectors += continuous_layers.block(layers, options, name, make, inputs, block_seed, scale, mask)
+            bijectors.append(continuous_layers.block(layers, options, name, make, inputs, block_seed, scale, mask))
         return bijectors
 
     def _image_shape(self, scale: int) -> tuple[int, int, int]:

@@ -1,12 +1,15 @@
 """`Standardized`: flows whose first layers are fixed affine maps, which `adapt` sets from the data."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_realnvp.architectures.architecture import Architecture
+from tfp_realnvp.architectures.layer_store import LayerStore
+from tfp_realnvp.bijectors import BatchNormalization, masks
 from tfp_realnvp.networks import FixedMoments
 
 
@@ -62,6 +65,57 @@ class Standardized(Architecture):
         for _, layer, moments in merged.values():
             layer.mean.assign(moments.mean)
             layer.variance.assign(moments.variance)
+
+
+def standardization(
+    layers: LayerStore, shape: tuple[int, ...], scale: int = 0, mask: masks.Mask | None = None
+) -> BatchNormalization:
+    """A fixed affine map of each channel, the identity until `adapt` sets it.
+
+    Args:
+      layers: `LayerStore`.
+      shape: the shape of the changed entries.
+      scale: int.
+      mask: as for `BatchNormalization`.
+
+    Example: `standardization(layers, (32, 32, 3))`
+    """
+    moments = layers.layer("standardization", FixedMoments, shape, scale)
+    return BatchNormalization(moments, mask, event_ndims=len(shape), epsilon=0.0)
+
+
+def with_standardized_context(layers: LayerStore, context_size: int | None) -> LayerStore:
+    """The layers for their context vectors after a standardization, which `adapt` sets too.
+
+    Args:
+      layers: `LayerStore`.
+      context_size: size of the vectors; None without a context, or for classes.
+
+    Example: `layers = with_standardized_context(layers, self.options.context_size)`
+    """
+    if not context_size:
+        return layers
+    moments = layers.layer("context_standardization", FixedMoments, (context_size,))
+    if layers.context is None:
+        return layers
+    mean, variance = moments(layers.context)
+    return layers.with_context((layers.context - mean) * tf.math.rsqrt(variance))
+
+
+def vectors_of_moments(
+    networks: Sequence[Any], x: tf.Tensor, context: Any
+) -> list[tuple[str, FixedMoments, tf.Tensor]]:
+    """The layers of fixed moments over vectors and over their contexts, see `Standardized.inputs_of_moments`.
+
+    Args:
+      networks: layers, among which those of the vectors come before those of the contexts. Classes have none.
+      x: vectors [batch, size].
+      context: contexts [batch, context_size], labels or None.
+
+    Example: `vectors_of_moments(self.networks, x, context)`
+    """
+    moments = [network for network in networks if isinstance(network, FixedMoments)]
+    return list(zip(("x", "y"), moments, (x, context), strict=False))
 
 
 @dataclasses.dataclass(frozen=True)

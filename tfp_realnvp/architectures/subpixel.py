@@ -1,6 +1,7 @@
 """`SubpixelFlow`: an image from coarse to fine, a quarter of the pixels at a time, by mixtures of logistics."""
 
 import functools
+import math
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -107,6 +108,13 @@ class SubpixelFlow(Architecture):
         return [(Squeeze(diagonal_first=True), self.event_shape[-1])] * self.options.num_scales
 
 
+def _pixel_limit(num_bins: int | None, alpha: float | None) -> float | None:
+    """A bound, a hundredth above the largest absolute value of `Architecture.from_pixels`; None where there is none."""
+    if num_bins is None or alpha == 0:
+        return None
+    return 1.01 * (0.5 if alpha is None else math.log((1 - alpha) / alpha))
+
+
 def _scale(
     shape: tuple[int, int, int],
     options: types.SimpleNamespace,
@@ -135,7 +143,7 @@ def _scale(
             options.filters,
             options.num_blocks,
             seeds[num_known - 1],
-            options.pixel_limit,
+            _pixel_limit(options.num_bins, options.alpha),
         )
         known = num_known * channels
         conditioner = layers.conditioner(f"place_{num_known}", make, (*half[:2], known), scale)

@@ -11,7 +11,12 @@ from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures.architecture import check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.architectures.standardization import Standardized
+from tfp_realnvp.architectures.standardization import (
+    Standardized,
+    standardization,
+    vectors_of_moments,
+    with_standardized_context,
+)
 from tfp_realnvp.bijectors import ActNorm, BatchNormalization, Coupling
 from tfp_realnvp.bijectors.masks import Split
 from tfp_realnvp.common import register, spawn_seeds
@@ -84,13 +89,8 @@ class VectorRealNVP(Standardized):
         if options.norm not in norms:
             raise ValueError(f'norm must be "batch", "act" or None; got {options.norm!r}')
         (size,) = shape
-        moments = layers.layer("standardization", FixedMoments, shape)
-        if options.context_size:
-            context_moments = layers.layer("context_standardization", FixedMoments, (options.context_size,))
-            if layers.context is not None:
-                mean, variance = context_moments(layers.context)
-                layers = layers.with_context((layers.context - mean) * tf.math.rsqrt(variance))
-        bijectors = [BatchNormalization(moments, event_ndims=1, epsilon=0.0)]
+        bijectors: list[tfb.Bijector] = [standardization(layers, shape)]
+        layers = with_standardized_context(layers, options.context_size)
         for number, seed in enumerate(spawn_seeds(options.seed, options.num_couplings)):
             name, (mask_seed, network_seed) = f"coupling_{number}", spawn_seeds(seed, 2)
             mask = (np.arange(size) + number) % 2 if size > 1 else np.zeros(1, int)
@@ -105,22 +105,6 @@ class VectorRealNVP(Standardized):
 
     def inputs_of_moments(self, x: tf.Tensor, context: Any) -> list[tuple[str, FixedMoments, tf.Tensor]]:
         return vectors_of_moments(self.networks, x, context)
-
-
-def vectors_of_moments(
-    networks: Sequence[Any], x: tf.Tensor, context: Any
-) -> list[tuple[str, FixedMoments, tf.Tensor]]:
-    """The layers of fixed moments over vectors and over their contexts, see `Standardized.inputs_of_moments`.
-
-    Args:
-      networks: layers, among which those of the vectors come before those of the contexts. Classes have none.
-      x: vectors [batch, size].
-      context: contexts [batch, context_size], labels or None.
-
-    Example: `vectors_of_moments(self.networks, x, context)`
-    """
-    moments = [network for network in networks if isinstance(network, FixedMoments)]
-    return list(zip(("x", "y"), moments, (x, context), strict=False))
 
 
 def _conditioner(out_units: int, options: types.SimpleNamespace, seed: int | None, name: str, dtype: Any) -> TanhScale:

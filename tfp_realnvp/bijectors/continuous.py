@@ -20,6 +20,7 @@ from tfp_realnvp.bijectors.solvers import (
 from tfp_realnvp.bijectors.solves import Solves, scope, solving
 from tfp_realnvp.common import assert_that
 from tfp_realnvp.internals import in_training, listening_tapes, tf_variable, watched_variables, weights_are_substituted
+from tfp_realnvp.replicas import share_of_mean
 
 EVALUATION = Adaptive(DORMAND_PRINCE, 1e-5)
 """The solver outside of training, unless another one is given."""
@@ -157,13 +158,12 @@ class ContinuousFlow(FusedBijector):
                 solver, field, [y], zeros, parameters, *times, num_steering=min(number, 1), adjoint=self._adjoint
             )
         else:  # A graph without custom gradients, since TensorFlow cannot export those that need tensors of the solve.
-            solution = solver.solve(
-                lambda t, y: field(t, y, parameters), [y], zeros, *times, num_steering=min(number, 1)
-            )
+            at = lambda t, y: field(t, y, parameters)
+            solution = solver.solve(at, [y], zeros, *times, num_steering=min(number, 1))
         unknown = tf.fill(tf.shape(y)[:1], tf.constant(float("nan"), y.dtype))
         log_det, *penalties = solution.integrals or [unknown]
-        for coefficient, penalty in zip(self._penalties, penalties, strict=False):
-            solves.penalties.append(coefficient * tf.reduce_mean(penalty))
+        for coefficient, penalty in zip(self._penalties, penalties, strict=False):  # Without penalties there are none.
+            solves.penalties.append(coefficient * share_of_mean(penalty))
         solves.evaluations.append(solution.evaluations)
         (y,) = _checked(solution, is_training)
         return tf.reshape(self._mask.merge(kept, y), shape), tf.reshape(log_det, batch)

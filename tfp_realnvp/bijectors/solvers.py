@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -105,12 +105,37 @@ class Solution:
     trajectory: tuple[list[tf.TensorArray], tf.Tensor] | None = None
 
 
-class Solver(Protocol):
-    """`Adaptive` or `Fixed`."""
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A system from the time `start` to `stop`, with the errors that count; see `Solver.solve`.
+
+    Example: `System(field, [y], [log_det], 0.0, 1.0, sizes=[1.0], num_steering=1)`
+    """
+
+    field: Field
+    states: Tensors
+    integrals: Tensors
+    start: float
+    stop: float
+    sizes: Sequence[Any]
+    num_steering: int
 
     @property
-    def method(self) -> Method:
-        """The Runge-Kutta method of its steps."""
+    def dtype(self) -> tf.DType:
+        """The dtype of the states, and of the time."""
+        return self.states[0].dtype
+
+
+class Solver:
+    """The base class of `Adaptive` and `Fixed`.
+
+    Attributes:
+      method: `Method` of the steps.
+
+    Example: `Fixed(RUNGE_KUTTA_4, 4).solve(lambda t, y: ([-y[0]], []), [tf.ones([1])], [], 0.0, 1.0)`
+    """
+
+    method: Method
 
     def solve(
         self,
@@ -133,10 +158,16 @@ class Solver(Protocol):
           num_steering: the number of integrals, from the first on, whose errors are controlled too.
           record: whether to keep the trajectory.
         """
+        sizes = [1.0] * len(states) if sizes is None else sizes
+        return self.solve_system(System(field, states, integrals, start, stop, sizes, num_steering), record)
+
+    def solve_system(self, system: System, record: bool) -> Solution:
+        """As `solve`; each kind of solver defines it."""
+        raise NotImplementedError(f"{type(self).__name__} must define solve_system(system, record)")
 
 
 @dataclasses.dataclass(frozen=True)
-class Adaptive:
+class Adaptive(Solver):
     """Steps of a length that keeps the error of every example of the batch below a tolerance.
 
     ```none
@@ -165,19 +196,8 @@ class Adaptive:
             raise ValueError("method must estimate its error; for another one use Fixed")
         check_positive(max_evaluations=self.max_evaluations)
 
-    def solve(
-        self,
-        field: Field,
-        states: Tensors,
-        integrals: Tensors,
-        start: float,
-        stop: float,
-        sizes: Sequence[Any] | None = None,
-        num_steering: int = 0,
-        record: bool = False,
-    ) -> Solution:
-        """Solves the system; see `Solver.solve`."""
-        dtype, sizes = states[0].dtype, sizes or [1.0] * len(states)
+    def solve_system(self, system: System, record: bool) -> Solution:
+        dtype, start, stop = system.dtype, system.start, system.stop
         length, sign = tf.constant(abs(stop - start), dtype), float(np.sign(stop - start))
         shortest = 10 * np.finfo(dtype.as_numpy_dtype).eps * abs(stop - start)
         # A sixth, as in the authors' code, at their tolerances.
@@ -188,11 +208,11 @@ class Adaptive:
             remaining = length - done
             is_last = h >= remaining
             h = tf.minimum(h, remaining)
-            new_y, new_q, errors, last = _step(self.method, field, time_at(done), sign * h, y, q, slopes)
+            new_y, new_q, errors, last = _step(self.method, system.field, time_at(done), sign * h, y, q, slopes)
             scaled = [
                 _per_example(error, self.tolerance * tf.maximum(tf.maximum(tf.abs(before), tf.abs(after)), size))
                 for error, size, before, after in zip(
-                    errors, [*sizes, *[1.0] * num_steering], [*y, *q], [*new_y, *new_q], strict=False
+                    errors, [*system.sizes, *[1.0] * system.num_steering], [*y, *q], [*new_y, *new_q], strict=False
                 )
             ]
             ratio = tf.stop_gradient(tf.reduce_max(tf.stack(scaled)))  # The lengths of the steps have no gradients.
@@ -209,15 +229,15 @@ class Adaptive:
         def goes_on(done: tf.Tensor, h: tf.Tensor, y: Any, q: Any, slopes: Any, count: Any, path: Any) -> tf.Tensor:
             return (done < length) & (h > shortest) & (count < self.max_evaluations)
 
-        zero, path = tf.zeros([], dtype), _empty_path(dtype, states) if record else ()
-        slopes = field(time_at(zero), states)
-        initial = (zero, tf.constant(first, dtype), states, integrals, slopes, tf.constant(1), path)
+        zero, path = tf.zeros([], dtype), _empty_path(system) if record else ()
+        slopes = system.field(time_at(zero), system.states)
+        initial = (zero, tf.constant(first, dtype), system.states, system.integrals, slopes, tf.constant(1), path)
         done, _, y, q, _, count, path = _loop(goes_on, body, initial)
         return Solution(y, q, count, done >= length, path or None)
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed:
+class Fixed(Solver):
     """Steps of one length. A grid that is too coarse gives a wrong solution without a word.
 
     Args:
@@ -236,30 +256,19 @@ class Fixed:
     def __post_init__(self) -> None:
         check_positive(num_steps=self.num_steps)
 
-    def solve(
-        self,
-        field: Field,
-        states: Tensors,
-        integrals: Tensors,
-        start: float,
-        stop: float,
-        sizes: Sequence[Any] | None = None,
-        num_steering: int = 0,
-        record: bool = False,
-    ) -> Solution:
-        """Solves the system; see `Solver.solve`."""
-        dtype, length = states[0].dtype, (stop - start) / self.num_steps
+    def solve_system(self, system: System, record: bool) -> Solution:
+        dtype, length = system.dtype, (system.stop - system.start) / self.num_steps
         h = tf.constant(length, dtype)
 
         def body(number: tf.Tensor, y: Tensors, q: Tensors, path: Any) -> Any:
-            t = start + length * tf.cast(number, dtype)
+            t = system.start + length * tf.cast(number, dtype)
             if record:
                 path = _recorded(path, True, [t, h, *y])
-            y, q = step(self.method, field, t, h, y, q)
+            y, q = step(self.method, system.field, t, h, y, q)
             return number + 1, y, q, path
 
-        path = _empty_path(dtype, states) if record else ()
-        initial = (tf.constant(0), states, integrals, path)
+        path = _empty_path(system) if record else ()
+        initial = (tf.constant(0), system.states, system.integrals, path)
         _, y, q, path = _loop(lambda number, *_: number < self.num_steps, body, initial)
         evaluations = tf.constant(self.num_steps * len(self.method.weights))
         return Solution(y, q, evaluations, tf.constant(True), path or None)
@@ -340,9 +349,7 @@ def step(
 
     Example: `step(RUNGE_KUTTA_4, lambda t, y: ([-y[0]], []), 0.0, 0.1, [tf.ones([1])], [])`
     """
-    slopes = [field(t, states)]
-    for node, row in list(zip(method.nodes, method.stages, strict=True))[1 : len(method.weights)]:
-        slopes.append(field(t + node * h, _moved(states, h, row, [dy for dy, _ in slopes])))
+    slopes = _slopes(method, field, t, h, states, field(t, states), len(method.weights))
     return (
         _moved(states, h, method.weights, [dy for dy, _ in slopes]),
         _moved(integrals, h, method.weights, [dq for _, dq in slopes]),
@@ -351,14 +358,20 @@ def step(
 
 def _step(method: Method, field: Field, t: Any, h: Any, y: Tensors, q: Tensors, first: Any) -> tuple:
     """As `step`, from the slopes at t; also the errors of states and integrals, and the slopes at t + h."""
-    slopes = [first]
-    for node, row in list(zip(method.nodes, method.stages, strict=True))[1:]:
-        new_y = _moved(y, h, row, [dy for dy, _ in slopes])
-        slopes.append(field(t + node * h, new_y))
+    slopes = _slopes(method, field, t, h, y, first, len(method.nodes))
+    new_y = _moved(y, h, method.weights, [dy for dy, _ in slopes])
     new_q = _moved(q, h, method.weights, [dq for _, dq in slopes])
     zeros = [tf.zeros([], h.dtype)] * (len(y) + len(q))
     errors = _moved(zeros, h, method.error, [[*dy, *dq] for dy, dq in slopes])
     return new_y, new_q, errors, slopes[-1]
+
+
+def _slopes(method: Method, field: Field, t: Any, h: Any, y: Tensors, first: Any, number: int) -> list:
+    """The slopes of the first stages of a step, of which `first` is known."""
+    slopes = [first]
+    for node, row in list(zip(method.nodes, method.stages, strict=True))[1:number]:
+        slopes.append(field(t + node * h, _moved(y, h, row, [dy for dy, _ in slopes])))
+    return slopes
 
 
 def _moved(values: Tensors, h: Any, weights: Sequence[float], slopes: Sequence[Tensors]) -> Tensors:
@@ -429,10 +442,10 @@ def _loop(goes_on: Callable, body: Callable, initial: tuple) -> Any:
     return tf.while_loop(goes_on, body, initial, shape_invariants=shapes, parallel_iterations=1)
 
 
-def _empty_path(dtype: tf.DType, states: Tensors) -> tuple[list[tf.TensorArray], tf.Tensor]:
+def _empty_path(system: System) -> tuple[list[tf.TensorArray], tf.Tensor]:
     array = functools.partial(tf.TensorArray, size=0, dynamic_size=True, clear_after_read=False)
-    arrays = [array(dtype, element_shape=[]), array(dtype, element_shape=[])]
-    return [*arrays, *(array(y.dtype, element_shape=y.shape) for y in states)], tf.constant(0)
+    times = [array(system.dtype, element_shape=[]) for _ in range(2)]
+    return [*times, *(array(y.dtype, element_shape=y.shape) for y in system.states)], tf.constant(0)
 
 
 def _recorded(path: Any, accepts: Any, step: Tensors) -> Any:
