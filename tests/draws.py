@@ -2,8 +2,8 @@
 
   python -m tests.draws --steps=1000
 
-trains a flow of each family of images on the digits and prints a line per family. Where ten attempts give no image for
-a draw, the flow refuses that temperature.
+trains a flow of each family of images on the digits and prints a line per family. Where no attempt gives an image for a
+draw, the flow refuses that temperature.
 """
 
 import argparse

@@ -314,7 +314,8 @@ class FlowModel(FlowTrainer):
     ) -> np.ndarray:
         """Draws images (pixel levels, uint8 up to 256 bins) or vectors (floats): an array [num_samples] + event_shape.
 
-        Rarely the flow overflows at one of its own latents. That sample is then drawn again; a warning counts these.
+        A flow may overflow at a latent, rarely at its own and often at a high temperature. That sample is then drawn
+        again, and a warning counts these; so the samples are those of the latents at which the flow is finite.
 
         Args:
           num_samples: int.

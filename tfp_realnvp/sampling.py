@@ -16,8 +16,8 @@ from tfp_realnvp.common import check_positive, draw_seed, value_errors
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
 
-ATTEMPTS = 10
-"""How often a sample is drawn at most until it is finite."""
+ATTEMPTS = 50
+"""How often a sample is drawn at most until it is finite: enough for a flow that overflows at four of five latents."""
 OVERFLOW = "z must be closer to 0, or the temperature lower: the flow overflows"
 
 
