@@ -21,11 +21,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.tolerance = 1e-2
     config.model.alpha = 0.05
     config.batch_size = 16
-    config.epochs = 9
+    config.epochs = 8
     config.steps_per_epoch = 500
-    config.learning_rate = 7e-3
+    config.learning_rate = 4e-3
     config.warmup_steps = 100
     config.beta_2 = 0.99
     config.clip_norm = 1e4
-    config.samples_every = 3
+    config.samples_every = 4
     return config
