@@ -234,6 +234,27 @@ MUTANTS = (
         "return velocity, [tf.stop_gradient(kept), *contexts,",
         ("tests/bijectors/test_continuous.py",),
     ),
+    Mutant(
+        "a first level without its tail",
+        "tfp_realnvp/bijectors/bins.py",
+        "above = tf.where(is_first, zeros, tf.math.log_sigmoid(-low))",
+        "above = tf.math.log_sigmoid(-low)",
+        ("tests/bijectors/test_bins.py", "-k=add_up or integral"),
+    ),
+    Mutant(
+        "bins that are shifted by half a level",
+        "tfp_realnvp/bijectors/bins.py",
+        "high = tf.where(levels == num_bins - 1, middle, levels + 1)",
+        "low, high = low - 0.5, tf.where(levels == num_bins - 1, middle, levels + 0.5)",
+        ("tests/bijectors/test_bins.py", "-k=integral"),
+    ),
+    Mutant(
+        "channels that are decoded before those that predict them",
+        "tfp_realnvp/bijectors/mixture.py",
+        "for _ in range(z.shape[-1] - 1):",
+        "for _ in range(1):",
+        ("tests/bijectors/test_bins.py", "-k=bin_of_each_level"),
+    ),
 )
 
 

@@ -301,7 +301,7 @@ def test_get_knows_layers_in_their_serialized_form():
 
 @pytest.mark.parametrize("identifier", ["gaussian", None, 0, UniformDequantization])
 def test_get_refuses_anything_else(identifier):
-    with pytest.raises(ValueError, match='dequantization must be "uniform", "variational" or a Keras layer; got'):
+    with pytest.raises(ValueError, match='dequantization must be "uniform", "variational", "exact" or a Keras layer'):
         dequantization.get(identifier)
 
 

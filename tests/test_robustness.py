@@ -128,7 +128,7 @@ ARGUMENTS = [
     (lambda m: rnvp.RealNVP(IMAGE, alpha="x"), "alpha must be in [0, 0.5); got 'x'"),
     (
         lambda m: rnvp.RealNVP(IMAGE, **SMALL, dequantization="nope"),
-        'dequantization must be "uniform", "variational" or a Keras',
+        'dequantization must be "uniform", "variational", "exact" or a Keras',
     ),
     (lambda m: rnvp.RealNVP(IMAGE, **SMALL, num_classes=0), "num_classes must be None or a positive int; got 0"),
     (lambda m: rnvp.RealNVP(IMAGE, **SMALL, context_size=2.5), "context_size must be None or a positive int; got 2.5"),

@@ -4,6 +4,8 @@
 log P(pixel) ≥ E log p(x) − log q(x − pixel | pixel),    x − pixel ~ q in [0, 1)^D
 ```
 
+A flow whose entries pass one map each needs no noise: its probabilities of the levels are exact, see `Exact`.
+
 References: arXiv 1511.01844, section 3.1, for uniform noise; arXiv 1902.00275, section 3.1, for learned noise.
 """
 
@@ -16,7 +18,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import noise
-from tfp_realnvp.bijectors import Coupling, Logit, affine
+from tfp_realnvp.bijectors import Coupling, Logit, affine, bins
 from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, WithContext
@@ -150,11 +152,69 @@ class VariationalDequantization(Described, keras.layers.Layer):
         }
 
 
+@register
+class Exact(Described, keras.layers.Layer):
+    """No noise: the exact probability of the pixel levels, for flows whose entries pass one increasing map each.
+
+    ```none
+    log P(level) = Σ log (F(y(k + 1)) − F(y(k)))    over all entries, see `bijectors.bins`
+    ```
+
+    Example: `rnvp.SubpixelFlow((32, 32, 3), num_scales=5, dequantization="exact")`
+
+    References: PixelCNN++, arXiv 1701.05517, section 2.1.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        pass
+
+    def check(self, distribution: tfd.Distribution, event_shape: tuple[int, ...]) -> None:
+        """Raises a ValueError for a distribution that gives only densities.
+
+        Args:
+          distribution: `tfd.Distribution`.
+          event_shape: shape of an event.
+
+        Example: `Exact().check(model.distribution, model.event_shape)`
+        """
+        try:
+            bins.check(distribution, event_shape)
+        except ValueError as error:
+            raise ValueError(f'dequantization must not be "exact" for this flow: {error}') from None
+
+
+def log_prob(
+    layer: keras.layers.Layer, distribution: tfd.Distribution, images: tf.Tensor, num_bins: int, seed: Any
+) -> tf.Tensor:
+    """The log-probability of pixel levels by `Exact`, and its bound with one draw of noise by any other layer.
+
+    Args:
+      layer: as of `get`.
+      distribution: `tfd.Distribution` over [0, num_bins).
+      images: integer-valued tensor of shape [batch] + event_shape.
+      num_bins: number of pixel levels.
+      seed: int64 tensor of shape [2].
+
+    Returns:
+      Tensor [batch], nats.
+
+    Example: `log_prob(get("uniform"), model.distribution, images, 256, seed=[0, 0])`
+    """
+    if isinstance(layer, Exact):
+        return bins.log_prob(distribution, tf.cast(images, distribution.dtype), num_bins)
+    x, log_q = layer(images, num_bins=num_bins, seed=seed)
+    log_p = distribution.log_prob(tf.cast(tf.identity(x), distribution.dtype))
+    return log_p - tf.cast(log_q, log_p.dtype)
+
+
 def get(identifier: Any, seed: int | None = None, dtype: Any = None) -> keras.layers.Layer:
     """The dequantization layer of a name or of a serialized form; a layer is returned as it is.
 
     Args:
-      identifier: "uniform", "variational" (with its default sizes), a layer with the call arguments of
+      identifier: "uniform", "variational" (with its default sizes), "exact", a layer with the call arguments of
         `UniformDequantization`, or such a layer in Keras's serialized form, as in
         `{"class_name": "tfp_realnvp>VariationalDequantization", "config": {"num_couplings": 2}}`.
       seed: int, the seed of the networks' initialization, unless `identifier` has its own; None draws one.
@@ -180,7 +240,9 @@ def get(identifier: Any, seed: int | None = None, dtype: Any = None) -> keras.la
         return UniformDequantization(name="dequantization")
     if identifier == "variational":
         return VariationalDequantization(seed=seed, dtype=dtype, name="dequantization")
-    raise ValueError(f'dequantization must be "uniform", "variational" or a Keras layer; got {identifier!r}')
+    if identifier == "exact":
+        return Exact(name="dequantization")
+    raise ValueError(f'dequantization must be "uniform", "variational", "exact" or a Keras layer; got {identifier!r}')
 
 
 def _noise(images: tf.Tensor, seed: Any) -> tf.Tensor:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.bijectors import bins
 from tfp_realnvp.common import value_errors
-from tfp_realnvp.networks.moments import Moments, moments_of
+from tfp_realnvp.networks.moments import Moments, fixed_averages, moments_of
+from tfp_realnvp.replicas import with_stand_in
 
 if TYPE_CHECKING:
     from tfp_realnvp.model import FlowModel
@@ -60,13 +62,56 @@ def log_likelihood(
     return np.concatenate(result)
 
 
+def exact(model: "FlowModel", data: Any, batch_size: int = 200) -> np.ndarray:
+    """The exact log-probabilities of images under the weights of a model that was trained with noise.
+
+    For a model with `dequantization="exact"` they equal `model.predict`.
+
+    Args:
+      model: `FlowModel` whose entries pass one increasing map each, such as a `SubpixelFlow` without a refinement.
+      data, batch_size: as for `log_likelihood`.
+
+    Returns:
+      float64 array [N], nats.
+
+    Raises:
+      ValueError: for a flow that has only a density, continuous data, or data that do not fit the model.
+
+    Example: `bits, error = bits_per_dim(model, exact(model, images))`
+
+    References: see `bijectors.bins`.
+    """
+    check_exact(model)
+    num_bins: Any = model.num_bins
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def nats(x: tf.Tensor, context: tf.Tensor | None) -> tf.Tensor:
+        of_batch = lambda x, context: bins.log_prob(model.distribution_given(context), x, num_bins)
+        with fixed_averages():
+            return with_stand_in(of_batch, tf.cast(model.events.checked_tensor(x), model.events.dtype), context)
+
+    with value_errors():
+        parts = [tf.cast(nats(*batch), tf.float64) for batch in model.batches(data, batch_size)]
+    return np.concatenate(parts)
+
+
+def check_exact(model: "FlowModel") -> None:
+    """Raises a ValueError for a model that has only a density, see `exact`.
+
+    Example: `check_exact(rnvp.SubpixelFlow((8, 8, 1), num_bins=17))`
+    """
+    if model.num_bins is None:
+        raise ValueError("num_bins must be a number of pixel levels for exact probabilities; got None")
+    bins.check(model.example_distribution(model.events.contexts), model.event_shape)
+
+
 def check_num_draws(model: "FlowModel", num_draws: int) -> None:
     """Raises a ValueError for a number of draws over which the mean density would be no bound.
 
     Args:
       model: `FlowModel`.
-      num_draws: a positive int; 1 for continuous data. With Hutchinson's divergence each draw has an error of its own.
-        Its mean is 0 in log p, not in p.
+      num_draws: a positive int; 1 for continuous data, and for exact probabilities. With Hutchinson's divergence each
+        draw has an error of its own. Its mean is 0 in log p, not in p.
 
     Example: `check_num_draws(model, 8)`
     """
@@ -75,6 +120,8 @@ def check_num_draws(model: "FlowModel", num_draws: int) -> None:
         allowed = "a positive int"
     elif num_draws > 1 and model.num_bins is None:
         allowed = "1 for continuous data"
+    elif num_draws > 1 and model.is_exact:
+        allowed = '1 for dequantization="exact", which has no noise'
     elif num_draws > 1 and model.has_estimates:
         allowed = '1 for a flow that estimates its log-dets, unless divergence="exact"'
     if allowed:

@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
 from tfp_realnvp import export, sampling
-from tfp_realnvp.bijectors import ContinuousFlow
+from tfp_realnvp.bijectors import ContinuousFlow, bins
 from tfp_realnvp.bijectors.solves import Solves, solving
 from tfp_realnvp.common import draw_seed, register, replacing
 from tfp_realnvp.contexts import Contexts
@@ -53,7 +53,8 @@ class FlowModel(FlowTrainer):
       num_bins: number of pixel levels, or None for continuous data. "auto": 256 for events of rank 3, None otherwise.
       seed: int, the seed of the dequantization noise; None draws one.
       dequantization: the noise that `fit`, `evaluate` and `predict` add to pixel levels: "uniform", "variational", or a
-        layer from `dequantization`, also in Keras's serialized form.
+        layer from `dequantization`, also in Keras's serialized form. "exact" adds none: their log-likelihoods, and the
+        samples, are those of the levels themselves; `distribution` stays a density.
       num_classes: number of classes of a class-conditional flow; its contexts are labels, ints.
       context_size: size of the vectors that condition the flow.
       networks: Keras layers that the distribution uses outside of its bijectors, so that they are trained too.
@@ -65,7 +66,7 @@ class FlowModel(FlowTrainer):
     Raises:
       ValueError: for trainable variables that belong to no Keras network, since Keras would not train them; for a batch
         shape or an unknown event shape; for both `num_classes` and `context_size`; for networks in a dtype that
-        TensorFlow cannot compute on this machine.
+        TensorFlow cannot compute on this machine; for `dequantization="exact"` of a flow that has only a density.
 
     Example:
 
@@ -93,7 +94,7 @@ class FlowModel(FlowTrainer):
         super().__init__(**kwargs)
         contexts = Contexts(num_classes, context_size, tf.as_dtype(self.variable_dtype))
         self._distribution = distribution
-        example = self._example_distribution(contexts)
+        example = self.example_distribution(contexts)
         self.events = Events.of(example, num_bins, contexts)
         self.has_latents = hasattr(example, "bijector")  # TFP makes instances of several classes of that name.
         self.latent_shape = tuple(example.distribution.event_shape) if self.has_latents else self.event_shape
@@ -110,6 +111,8 @@ class FlowModel(FlowTrainer):
             example.log_prob(tf.zeros([1, *self.event_shape], example.dtype))
         self.networks = networks
         refuse_untrained(example.trainable_variables, self.weights)
+        if self.is_exact:
+            self.dequantization.check(example, self.event_shape)
         continuous = [module for module in example.submodules if isinstance(module, ContinuousFlow)]
         self.has_estimates = any(flow.is_estimate for flow in continuous)
         if continuous:
@@ -128,7 +131,7 @@ class FlowModel(FlowTrainer):
         )
 
     def __repr__(self) -> str:
-        bijector: Any = getattr(self._example_distribution(self.events.contexts), "bijector", None)
+        bijector: Any = getattr(self.example_distribution(self.events.contexts), "bijector", None)
         if not hasattr(bijector, "bijector"):
             return describe(type(self).__name__, distribution=self._distribution)
         return describe(type(self).__name__, *layers_of(bijector.bijector))  # Data → latent, inside the tfb.Invert.
@@ -198,6 +201,11 @@ class FlowModel(FlowTrainer):
         return self.events.contexts.size
 
     @property
+    def is_exact(self) -> bool:
+        """Whether log-likelihoods are exact log-probabilities of pixel levels, see `dequantization.Exact`."""
+        return isinstance(self.dequantization, dequantizations.Exact)
+
+    @property
     def is_convolutional(self) -> bool:
         """Whether `sample(image_size=...)` may draw images of another size than in training."""
         if self.context_size or not self.has_latents or len(self.event_shape) != 3:
@@ -234,18 +242,20 @@ class FlowModel(FlowTrainer):
           draw: int, 0 or more, the number of the noise: an image has the same noise at the same draw. None is new noise
             at each step in training, and draw 0 otherwise.
         """
-        x, log_q = self.events.checked_tensor(inputs), 0.0
+        x = self.events.checked_tensor(inputs)
         in_step = training and self.compiled and draw is None
         seed = self.noise_seed(0 if draw is None else draw, self.steps if in_step else None)
         with solving(Solves(x, seed)) as solves:
-            if self.num_bins is not None:
-                x, log_q = self.dequantization(x, num_bins=self.num_bins, seed=seed)
-            log_p = self.distribution_given(context).log_prob(tf.cast(tf.identity(x), self.events.dtype))
+            distribution: Any = self.distribution_given(context)
+            if self.num_bins is None:
+                log_p = distribution.log_prob(tf.cast(tf.identity(x), self.events.dtype))
+            else:
+                log_p = dequantizations.log_prob(self.dequantization, distribution, x, self.num_bins, seed)
         if solves.evaluations and draw is None:
             self.record_evaluations(solves.evaluations)
         for penalty in solves.penalties:
             self.add_loss(penalty)
-        return log_p - tf.cast(log_q, log_p.dtype)
+        return log_p
 
     def noise_seed(self, draw: Any, step: tf.Tensor | None = None) -> tf.Tensor:
         """The seed of the noise of a draw, or of a step of training: an int64 tensor [2].
@@ -377,7 +387,14 @@ class FlowModel(FlowTrainer):
     @tf.function(reduce_retracing=True)
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The graph behind `decode` and `sample`: the events of a batch of latents, and whether each is finite."""
-        forward = lambda z, context: self.distribution_given(context).bijector.forward(z)
+
+        def forward(z: tf.Tensor, context: Any) -> tf.Tensor:
+            distribution = self.distribution_given(context)
+            if self.is_exact:
+                assert self.num_bins is not None
+                return bins.decode(distribution, z, self.num_bins)
+            return distribution.bijector.forward(z)
+
         with solving(Solves(with_log_det=False)):
             return self.as_data(with_stand_in(forward, z, context))
 
@@ -453,8 +470,12 @@ class FlowModel(FlowTrainer):
             "a FlowModel has no config to rebuild it from: use save_weights(), or a subclass that defines get_config()"
         )
 
-    def _example_distribution(self, contexts: Contexts) -> Any:
-        """The distribution; for a conditional flow, given a context of zeros."""
+    def example_distribution(self, contexts: Contexts) -> Any:
+        """The distribution; for a conditional flow, given one context of zeros.
+
+        Args:
+          contexts: `Contexts` of the flow.
+        """
         if not contexts.size:
             return self._distribution
         return self._distribution(tf.zeros([1, contexts.size], contexts.vector_dtype))

@@ -96,6 +96,7 @@ def write_result(
       The dictionary, with the keys
 
       - bits_per_dim with its standard_error, and loss in nats
+      - exact, with config.evaluation.exact: the same, for the exact probabilities of the levels
       - batch_moments, for models with batch norm: the same, with the moments of batches of config.evaluation.batch_size
       - tolerance, for continuous flows: the solvers', that of the figures above
       - larger_tolerance, for continuous flows: the same figures by solvers of tolerance 1e-3, and this tolerance
@@ -103,16 +104,21 @@ def write_result(
       - split, num_examples, step, num_draws, seed of the noise, model (the file), config, versions.
     """
     described = evaluated_config(config, workdir)  # An error of its file comes before the work.
+    check_evaluation(model, config)
     batches = data.evaluation_batches(examples, config.evaluation.batch_size)
     num_draws = config.evaluation.num_draws
 
     def measure(model: rnvp.FlowModel, batch_moments: bool = False) -> dict[str, Any]:
-        nats = rnvp.evaluation.log_likelihood(model, batches, num_draws, batch_moments)
+        return figures(rnvp.evaluation.log_likelihood(model, batches, num_draws, batch_moments))
+
+    def figures(nats: np.ndarray) -> dict[str, Any]:
         mean, standard_error = rnvp.evaluation.bits_per_dim(model, nats)
         error = {} if math.isnan(standard_error) else {"standard_error": standard_error}
         return {"bits_per_dim": mean, **error, "loss": float(-nats.mean())}
 
     result = measure(model)
+    if config.evaluation.exact:
+        result["exact"] = figures(rnvp.evaluation.exact(model, batches))
     if rnvp.evaluation.has_moments(model):
         result["batch_moments"] = measure(model, batch_moments=True)
         difference = result["bits_per_dim"] - result["batch_moments"]["bits_per_dim"]
@@ -149,6 +155,16 @@ def write_result(
     return result
 
 
+def check_evaluation(model: rnvp.FlowModel, config: ml_collections.ConfigDict) -> None:
+    """Raises a ValueError if `config.evaluation` does not fit the model."""
+    rnvp.evaluation.check_num_draws(model, config.evaluation.num_draws)
+    if config.evaluation.exact:
+        try:
+            rnvp.evaluation.check_exact(model)
+        except ValueError as error:
+            raise ValueError(f"evaluation.exact must be False for this flow: {error}") from None
+
+
 def evaluation_tolerance(model: rnvp.FlowModel) -> float | None:
     """The tolerance of the solvers that evaluate a continuous flow; None for any other flow."""
     return model.get_config().get("evaluation_tolerance")
@@ -162,8 +178,10 @@ def with_evaluation_tolerance(model: rnvp.FlowModel, tolerance: float) -> rnvp.F
 
 
 def bits_per_dim_text(result: dict[str, Any]) -> str:
-    """The bits/dim of a result in words; for a continuous flow at both tolerances."""
+    """The bits/dim of a result in words, with its exact ones; for a continuous flow at both tolerances."""
     text = f"{result['bits_per_dim']:.4f} bits/dim"
+    if exact := result.get("exact"):
+        text += f" ({exact['bits_per_dim']:.4f} exactly)"
     if larger := result.get("larger_tolerance"):
         text += f" ({larger['bits_per_dim']:.4f} at tolerance {larger['tolerance']:g})"
     return text

@@ -110,7 +110,7 @@ def new_model(
 ) -> rnvp.FlowModel:
     """A new flow, compiled, adapted to the examples and initialized by the first batch, if it needs either."""
     model = models.new_flow(config, examples)
-    rnvp.evaluation.check_num_draws(model, config.evaluation.num_draws)
+    evaluate.check_evaluation(model, config)
     if config.adapt:
         model.adapt(adaptation_batches(config, examples, batches))
     if model.needs_initialization:  # `fit` would initialize it too, but iterate the shuffled data once more for it.

@@ -347,7 +347,7 @@ def test_a_copy_in_another_precision_and_one_from_a_file_classify_alike(classifi
         (dict(num_classes=2, context_size=3), "num_classes and context_size exclude each other; got 2 and 3"),
         (dict(num_classes=0), "num_classes must be None or a positive int; got 0"),
         (dict(alpha=0.5), r"alpha must be in \[0, 0.5\); got 0.5"),
-        (dict(dequantization="none"), 'dequantization must be "uniform", "variational" or a Keras layer; got \'none\''),
+        (dict(dequantization="none"), 'dequantization must be "uniform", "variational", "exact" or a Keras layer; got'),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments, message):

@@ -134,7 +134,7 @@ def test_the_simple_flow_takes_images_of_odd_sizes():
         (dict(filters=0), "filters must be a positive int; got 0"),
         (dict(num_blocks=-1), "num_blocks must be a positive int; got -1"),
         (dict(alpha=-0.1), r"alpha must be in \[0, 0.5\); got -0.1"),
-        (dict(dequantization="gaussian"), 'dequantization must be "uniform", "variational" or a Keras layer; got'),
+        (dict(dequantization="gaussian"), 'dequantization must be "uniform", "variational", "exact" or a Keras layer'),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments, message):

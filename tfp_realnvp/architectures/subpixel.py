@@ -40,6 +40,10 @@ class SubpixelFlow(Architecture):
     Networks see no pixel beyond the data's range. A sample's pixel beyond it counts as its end there, so that one
     unlikely draw does not lead the pixels after it further away.
 
+    Without a Glow, `dequantization="exact"` trains, evaluates and samples the probabilities of the levels themselves:
+    each level has the probability of its bin, with tails at both ends. There is no noise and no bound, see
+    `bijectors.bins`.
+
     A log-likelihood runs 3 · num_scales networks and the networks of Glow's steps. So does a sample, one network after
     the other. The latents are standard logistic.
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_realnvp.bijectors import masks
+from tfp_realnvp.bijectors import bins, masks
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.threads import unfused
 
@@ -135,6 +135,23 @@ class Coupling(FusedBijector):
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._change(y, lambda f, y, ndims: (f.inverse(y), f.inverse_log_det_jacobian(y, ndims)))
+
+    def forward_bins(self, events: bins.Bins) -> bins.Bins:
+        """The bins behind the coupling, see `bins`: the middles of the kept entries determine the map of the others."""
+        kept, changed = events.split(self._mask.split)
+        if kept.is_mapped.any() or changed.is_mapped.any():
+            raise ValueError(
+                "the probabilities of levels need entries that pass one map each; a coupling keeps or changes entries "
+                f"that another one has changed: {self}"
+            )
+        mapped = bins.forward(self._bijector_fn(self._params(kept.middle)), changed)
+        return kept.merged(self._mask.merge, mapped._replace(is_mapped=np.ones_like(mapped.is_mapped)))
+
+    def inverse_to_middles(self, z: tf.Tensor, to_middle: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """The middles of the bins that hold the changed entries, see `bins`; the kept ones are middles already."""
+        kept, changed = self._mask.split(z)
+        changed = bins.inverse(self._bijector_fn(self._params(kept)), changed, to_middle)
+        return self._mask.merge(kept, to_middle(changed))
 
     def _change(self, x: tf.Tensor, apply: Callable[[Any, tf.Tensor, int], tuple]) -> tuple[tf.Tensor, tf.Tensor]:
         """Applies the map to the changed part of x, in the direction of `apply`; returns the result and its log-det."""

@@ -1,11 +1,12 @@
 """The mixture of logistics as an elementwise map, and the triangular map of channels that may precede it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.representation import DescribedBijector
 
@@ -111,15 +112,31 @@ class ChannelAutoregressive(DescribedBijector):
         first = len(channels) * (len(channels) - 1) // 2
         return sum(self._coefficients[..., first + b] * x for b, x in enumerate(channels))
 
-    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+    def _predictions(self, x: tf.Tensor) -> tf.Tensor:
+        """The predictions of all channels."""
         x = tf.unstack(x, axis=-1)
-        return tf.stack([channel - self._predicted(x[:c]) for c, channel in enumerate(x)], axis=-1)
+        return tf.stack([tf.zeros_like(x[0]), *(self._predicted(x[:c]) for c in range(1, len(x)))], axis=-1)
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return x - self._predictions(x)
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         x: list[tf.Tensor] = []
         for channel in tf.unstack(y, axis=-1):
             x.append(channel + self._predicted(x))
         return tf.stack(x, axis=-1)
+
+    def forward_bins(self, events: bins.Bins) -> bins.Bins:
+        """The bins less the predictions from the middles of the channels before, see `bins`."""
+        predictions = self._predictions(events.middle)
+        return events.mapped(lambda x: x - predictions, is_mapped=True)
+
+    def inverse_to_middles(self, z: tf.Tensor, to_middle: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """The values with predictions from the middles of the channels before, see `bins`."""
+        x = z
+        for _ in range(z.shape[-1] - 1):  # Each time one channel more has its final prediction.
+            x = z + self._predictions(to_middle(x))
+        return x
 
     def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)

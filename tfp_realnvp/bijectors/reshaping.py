@@ -1,6 +1,6 @@
 """Bijectors that reshape events: squeeze, factor-out (Real NVP, section 3.6), the mean and details of blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 
+from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.representation import DescribedBijector
@@ -79,6 +80,8 @@ class Squeeze(_BlocksToChannels):
 
     References: Real NVP, section 3.6, figure 3 on the right.
     """
+
+    is_permutation = True  # See `bins`.
 
     def __init__(self, diagonal_first: bool = False, validate_args: bool = False, name: str = "squeeze") -> None:
         parameters = dict(locals())
@@ -211,6 +214,10 @@ class Broadcast(DescribedBijector):
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         return self._forward(y)
 
+    def forward_bins(self, events: bins.Bins) -> bins.Bins:
+        """The bins of the repeated events, see `bins`."""
+        return events.repeated(self.forward)
+
     def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)
 
@@ -304,6 +311,20 @@ class FactorOut(FusedBijector):
         stays, leaves = self.split(y)
         x, log_det = self._inner.inverse(stays), self._inner.inverse_log_det_jacobian(stays, 3)
         return tf.concat([x, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(y)[:-3])
+
+    def forward_bins(self, events: bins.Bins) -> bins.Bins:
+        """The bins behind the inner flow, and those of the channels that leave, see `bins`."""
+        stays, leaves = events.split(self.split)
+        return bins.forward(self._inner, stays).merged(_join, leaves)
+
+    def inverse_to_middles(self, z: tf.Tensor, to_middle: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """The middles of the bins of the channels for the inner flow, see `bins`, and the other channels' latents."""
+        stays, leaves = self.split(z)
+        return _join(bins.inverse(self._inner, stays, to_middle), leaves)
+
+
+def _join(stays: tf.Tensor, leaves: tf.Tensor) -> tf.Tensor:
+    return tf.concat([stays, leaves], axis=-1)
 
 
 def _sizes(x: tf.Tensor) -> list[int | tf.Tensor]:

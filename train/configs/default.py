@@ -46,7 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.running_average = ml_collections.config_dict.placeholder(float)  # ρ of the paper's batch norm
     config.model.skip = True
     config.model.bottleneck = False
-    config.model.dequantization = "uniform"  # or "variational"
+    config.model.dequantization = "uniform"  # or "variational"; "exact" for a SubpixelFlow without a refinement
     config.model.dtype = "float32"  # of the networks in training, or "mixed_bfloat16"
 
     # Whether a new flow first learns its standardization from the training split; True for all families that have one.
@@ -74,6 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 200
     config.evaluation.num_draws = 1  # draws of the dequantization noise, for the importance-weighted bound
+    config.evaluation.exact = False  # whether to evaluate the exact probabilities of the levels too, of SubpixelFlow
 
     # A run resumes from its last checkpoint. It saves one after each epoch, and also after this number of steps or
     # minutes since the last one; 0 for no such limit.
