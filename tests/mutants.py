@@ -244,15 +244,15 @@ MUTANTS = (
     Mutant(
         "bins that are shifted by half a level",
         "tfp_realnvp/bijectors/bins.py",
-        "high = tf.where(levels == num_bins - 1, middle, levels + 1)",
-        "low, high = low - 0.5, tf.where(levels == num_bins - 1, middle, levels + 0.5)",
+        "high = tf.where(levels == num_bins - 1, levels + 0.5, levels + 1)",
+        "low, high = low - 0.5, tf.where(levels == num_bins - 1, levels, levels + 0.5)",
         ("tests/bijectors/test_bins.py", "-k=integral"),
     ),
     Mutant(
-        "channels that are decoded before those that predict them",
-        "tfp_realnvp/bijectors/mixture.py",
-        "for _ in range(z.shape[-1] - 1):",
-        "for _ in range(1):",
+        "channels that are found at once, though each predicts the next",
+        "tfp_realnvp/bijectors/bins.py",
+        "return z.shape[-1] if f.forward_min_event_ndims else 1",
+        "return 1",
         ("tests/bijectors/test_bins.py", "-k=bin_of_each_level"),
     ),
 )

@@ -32,9 +32,9 @@ def every_image(levels, channels=1):
 
 def latents_of_bins(model, images):
     """The latents at both ends of the images' bins."""
-    flow = model.distribution.bijector.bijector
-    mapped = bins.forward(flow, bins.Bins.of(tf.cast(images, model.events.dtype), model.num_bins))
-    return mapped.low.numpy(), mapped.high.numpy()
+    levels = tf.cast(images, model.events.dtype)
+    low, high = bins.edges_of(model.distribution.bijector.bijector, levels, tf.identity, levels, levels + 1)
+    return low.numpy(), high.numpy()
 
 
 def pixel(channels):
@@ -224,7 +224,18 @@ def test_flows_with_a_density_alone_have_no_exact_evaluation():
 
 def test_maps_that_differ_between_entries_are_maps():
     """A scale for each entry in front of a coupling would make its middles wrong."""
-    scales = tfb.Scale(tf.constant([1.0, 2.0]))
-    marked = bins.forward(scales, bins.Bins.of(tf.zeros([1, 2]), 4))
-    assert marked.is_mapped.all()
-    assert not bins.forward(tfb.Chain([Logit(4), Squeeze()]), bins.Bins.of(tf.zeros([1, 2, 2, 1]), 4)).is_mapped.any()
+
+    def is_mapped(bijector, shape):
+        return bins.forward(bijector, bins.Bins.of(tf.zeros([1, *shape]), tf.identity, ())).is_mapped
+
+    assert is_mapped(tfb.Scale(tf.constant([1.0, 2.0])), [2]).all()
+    assert not is_mapped(tfb.Chain([Logit(4), Squeeze()]), [2, 2, 1]).any()
+
+
+def test_latents_that_are_no_numbers_give_no_levels():
+    levels = bins.levels_at(tfb.Scale(tf.constant([np.nan, 2.0])), tf.constant([[7.0, 7.0]]), tf.identity, 17)
+    np.testing.assert_array_equal(levels, [[np.nan, 3.0]])
+    np.testing.assert_array_equal(
+        bins.levels_at(tfb.Scale(1.0), tf.constant([[-5.0, 0.5, 1e9]]), tf.identity, 17), [[0, 0, 16]]
+    )
+    np.testing.assert_array_equal(bins.levels_at(tfb.Scale(1.0), tf.constant([[3.0]]), tf.identity, 1), [[0]])

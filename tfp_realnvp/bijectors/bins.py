@@ -10,14 +10,13 @@ P(k | levels before) = F(y(k + 1)) − F(y(k)),    k = 0 begins at −∞, and t
 The entries before it enter at the middles of their bins. So P needs no noise and is no bound. The probabilities of all
 levels of an entry add up to 1.
 
-A bijector that is neither elementwise nor a permutation takes part by two methods, as `Coupling` does:
-
-```none
-forward_bins(bins) -> Bins                          data → latent
-inverse_to_middles(z, to_middle) -> x               latent → the middles of the bins that hold the data
-```
+A bijector that is neither elementwise nor a permutation takes part by a method `forward_bins(bins)`, data → latent. One
+whose entries come in an order, as in `Coupling` and `FactorOut`, also has `inverse_levels(z, at, choose)`, latent →
+levels. There `at` is the function from levels to values in front of the bijector. `choose(f, z, at)` chooses the levels
+of entries whose map f is known: those whose bins hold given latents, or those that a codec reads.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,47 +30,49 @@ from tfp_realnvp.representation import layers_of
 
 NARROWEST = 2.0**-40  # of a bin, as a difference of latents: its probability is at least about 1e-12
 
+At = Callable[[tf.Tensor], tf.Tensor]
+Choose = Callable[[Any, tf.Tensor, At], tf.Tensor]
+
 
 class Bins(NamedTuple):
     """The bins of a batch of events at some place of a flow.
 
     Attributes:
-      levels: tensor [batch] + event_shape, the pixel levels.
-      middle, low, high: tensors of the same shape, the middles and the ends of their bins, as mapped so far. The middle
-        of an entry counts until the entry is mapped. It stands in for the infinite ends of the first and last level.
+      levels: tensor [batch] + event_shape, the levels, which only change places.
+      middle: tensor of the same shape, the middles of the bins as mapped so far. The middle of an entry counts until
+        the entry is mapped.
+      edges: tensors of the same shape, ends of bins as mapped so far.
       is_mapped: bool array of the shape of an event, the entries that have passed a map of their own.
 
-    Example: `Bins.of(images, num_bins=256)`
+    Example: `Bins.of(levels, at=tf.identity, edges=(levels, levels + 1))`
     """
 
     levels: tf.Tensor
     middle: tf.Tensor
-    low: tf.Tensor
-    high: tf.Tensor
+    edges: tuple[tf.Tensor, ...]
     is_mapped: np.ndarray
 
     @classmethod
-    def of(cls, levels: tf.Tensor, num_bins: int) -> "Bins":
-        """The bins [k, k + 1) of levels k.
+    def of(cls, levels: tf.Tensor, at: At, edges: Iterable[tf.Tensor]) -> "Bins":
+        """The bins of levels, before any map but `at`.
 
         Args:
           levels: float tensor [batch] + event_shape.
-          num_bins: number of levels.
+          at: function of levels.
+          edges: tensors of the same shape, in units of levels.
 
-        Example: `Bins.of(tf.constant([[3.0]]), num_bins=17)`
+        Example: `Bins.of(levels, at=tf.identity, edges=(levels, levels + 1))`
         """
-        middle = levels + 0.5
-        low = tf.where(levels == 0, middle, levels)
-        high = tf.where(levels == num_bins - 1, middle, levels + 1)
-        return cls(levels, middle, low, high, np.zeros(levels.shape[1:], bool))
+        return cls(levels, at(levels + 0.5), tuple(map(at, edges)), np.zeros(levels.shape[1:], bool))
 
     def split(self, function: Callable[[tf.Tensor], Sequence[tf.Tensor]]) -> list["Bins"]:
         """The parts of the events, by a function that splits tensors.
 
         Example: `kept, changed = bins.split(mask.split)`
         """
-        parts = zip(*map(function, self[:-1]), strict=True)
-        return [Bins.from_parts(part, flags) for part, flags in zip(parts, _static(function, self), strict=True)]
+        flags = _static(function, self)
+        parts = zip(*(function(tensor) for tensor in self._tensors()), strict=True)
+        return [_bins(tensors, flag) for tensors, flag in zip(parts, flags, strict=True)]
 
     def merged(self, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], other: "Bins") -> "Bins":
         """The events of these parts and others, by a function that merges tensors.
@@ -79,7 +80,7 @@ class Bins(NamedTuple):
         Example: `kept.merged(mask.merge, changed)`
         """
         (flags,) = _static(lambda *parts: [function(*parts)], self, other)
-        return Bins.from_parts(map(function, self[:-1], other[:-1]), flags)
+        return _bins(map(function, self._tensors(), other._tensors()), flags)
 
     def moved(self, function: Callable[[tf.Tensor], tf.Tensor]) -> "Bins":
         """The bins after a permutation of the entries.
@@ -87,32 +88,28 @@ class Bins(NamedTuple):
         Example: `bins.moved(Squeeze().forward)`
         """
         (flags,) = _static(lambda part: [function(part)], self)
-        return Bins.from_parts(map(function, self[:-1]), flags)
+        return _bins(map(function, self._tensors()), flags)
 
     def repeated(self, function: Callable[[tf.Tensor], tf.Tensor]) -> "Bins":
         """The bins of events that a function repeats over a batch.
 
         Example: `bins.repeated(Broadcast([10]).forward)`
         """
-        return Bins.from_parts(map(function, self[:-1]), self.is_mapped)
+        return _bins(map(function, self._tensors()), self.is_mapped)
 
-    @classmethod
-    def from_parts(cls, tensors: Iterable[tf.Tensor], is_mapped: np.ndarray) -> "Bins":
-        """The bins of the four tensors in the order of the attributes."""
-        levels, middle, low, high = tensors
-        return cls(levels, middle, low, high, is_mapped)
-
-    def mapped(self, function: Callable[[tf.Tensor], tf.Tensor], is_mapped: bool) -> "Bins":
+    def mapped(self, function: Callable[[tf.Tensor], tf.Tensor], differs: bool = False) -> "Bins":
         """The bins after an increasing elementwise map.
 
         Args:
           function: the map, of tensors.
-          is_mapped: whether it differs between entries.
+          differs: whether it differs between entries.
 
-        Example: `bins.mapped(tfb.Scale(2.0).forward, is_mapped=False)`
+        Example: `bins.mapped(tfb.Scale(2.0).forward)`
         """
-        middle, low, high = map(function, (self.middle, self.low, self.high))
-        return Bins(self.levels, middle, low, high, self.is_mapped | is_mapped)
+        return Bins(self.levels, function(self.middle), tuple(map(function, self.edges)), self.is_mapped | differs)
+
+    def _tensors(self) -> list[tf.Tensor]:
+        return [self.levels, self.middle, *self.edges]
 
 
 def forward(bijector: Any, bins: Bins) -> Bins:
@@ -125,16 +122,14 @@ def forward(bijector: Any, bins: Bins) -> Bins:
     Raises:
       ValueError: for a bijector in which the bins of the entries do not stay intervals.
 
-    Example: `forward(tfb.Scale(2.0), Bins.of(levels, num_bins=17))`
+    Example: `forward(tfb.Scale(2.0), bins)`
     """
     if hasattr(bijector, "forward_bins"):
         return bijector.forward_bins(bins)
     if _is_chain(bijector):
-        for part in layers_of(bijector):
-            bins = forward(part, bins)
-        return bins
+        return functools.reduce(lambda bins, layer: forward(layer, bins), layers_of(bijector), bins)
     if _is_elementwise(bijector):
-        return bins.mapped(bijector.forward, is_mapped=bijector.experimental_batch_shape().rank != 0)
+        return bins.mapped(bijector.forward, differs=bijector.experimental_batch_shape().rank != 0)
     if _is_permutation(bijector):
         return bins.moved(bijector.forward)
     raise ValueError(
@@ -143,36 +138,100 @@ def forward(bijector: Any, bins: Bins) -> Bins:
     )
 
 
-def inverse(bijector: Any, z: tf.Tensor, to_middle: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """The data of latents. Entries before another one enter its map at the middles of their bins, as in `forward`.
+def inverse(bijector: Any, z: tf.Tensor, at: At, choose: Choose) -> tf.Tensor:
+    """The levels of the entries, in an order in which those before an entry determine its map.
 
     Args:
       bijector: `tfb.Bijector`, data → latent.
-      z: latents [batch] + event_shape.
-      to_middle: function of values at the data's end of the bijector; it gives the middles of their bins.
+      z: tensor [batch] + event_shape, latents for `choose`.
+      at: function of levels, which gives the values in front of the bijector.
+      choose: function of a bijector, its latents and `at`, which gives the levels.
 
-    Example: `inverse(flow, z, lambda x: tf.floor(x) + 0.5)`
+    Returns:
+      Tensor [batch] + event_shape, levels.
+
+    Example: `inverse(flow, z, at=tf.identity, choose=functools.partial(levels_at, num_bins=17))`
     """
-    if hasattr(bijector, "inverse_to_middles"):
-        return bijector.inverse_to_middles(z, to_middle)
+    if hasattr(bijector, "inverse_levels"):
+        return bijector.inverse_levels(z, at, choose)
     if _is_chain(bijector):
         layers = layers_of(bijector)
         for number, layer in reversed(list(enumerate(layers))):
-            before = [part for part in layers[:number] if _is_elementwise(part)]
-            z = inverse(layer, z, _behind(before, to_middle))
+            z = inverse(layer, z, _behind(layers[:number], at), choose)
         return z
-    return bijector.inverse(z)
+    return z if _is_elementwise(bijector) else bijector.inverse(z)
+
+
+def edges_of(f: Any, levels: tf.Tensor, at: At, *edges: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The latents of edges, where the channels before count at the middles of their levels.
+
+    Args:
+      f: the map of the entries, `tfb.Bijector`.
+      levels: tensor [batch, ...], levels, of which those of the channels before an entry count.
+      at: as for `inverse`.
+      *edges: tensors like `levels`.
+
+    Example: `low, high = edges_of(f, levels, at, levels, levels + 1)`
+    """
+    return forward(f, Bins.of(levels, at, edges)).edges
+
+
+def num_turns(f: Any, z: tf.Tensor) -> int:
+    """The number of turns in which the levels of z are found: one for each channel if f joins the channels, or one.
+
+    Example: `num_turns(tfb.Scale(2.0), z)` is 1.
+    """
+    return z.shape[-1] if f.forward_min_event_ndims else 1
+
+
+def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
+    """The levels whose bins hold the latents z, by bisection; NaN where the map is NaN.
+
+    Args:
+      f, z, at: as of `choose` of `inverse`.
+      num_bins: number of levels.
+
+    Example: `levels_at(tfb.Scale(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
+    """
+    turns, bits = num_turns(f, z), (num_bins - 1).bit_length()
+
+    def step(number: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        candidates = levels + 2.0 ** tf.cast(bits - 1 - number % bits, z.dtype)
+        (latents,) = edges_of(f, levels, at, candidates)
+        candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # NaN goes on as NaN.
+        is_turn = (tf.range(z.shape[-1]) == number // bits) | (turns == 1)
+        return number + 1, tf.where(is_turn & ~(candidates >= num_bins) & ~(latents > z), candidates, levels)
+
+    _, levels = tf.while_loop(lambda number, _: number < turns * bits, step, [0, tf.zeros_like(z)])
+    return tf.ensure_shape(levels, z.shape)
+
+
+def log_probs(low: tf.Tensor, high: tf.Tensor, is_first: tf.Tensor, is_last: tf.Tensor) -> tf.Tensor:
+    """log P of bins between standard logistic latents, in nats.
+
+    ```none
+    log (σ(high) − σ(low)) = log σ(high) + log σ(−low) + log(1 − exp(low − high))
+    ```
+
+    This form is exact in both tails. The first bin has only the first term, and the last bin only the second.
+
+    Args:
+      low, high: tensors, the ends of the bins.
+      is_first, is_last: bool tensors, whether a bin is open at its low or its high end, whose value does not count.
+
+    Example: `log_probs(tf.constant(-1.0), tf.constant(1.0), False, False)` is log 0.462.
+
+    References: PixelCNN++, arXiv 1701.05517, section 2.1, for the open bins at both ends.
+    """
+    zeros = tf.zeros_like(low)
+    below = tf.where(is_last, zeros, tf.math.log_sigmoid(high))
+    above = tf.where(is_first, zeros, tf.math.log_sigmoid(-low))
+    between = tf.where(is_first | is_last, zeros, tfp.math.log1mexp(tf.maximum(high - low, NARROWEST)))
+    return below + above + between
 
 
 def log_prob(distribution: tfd.Distribution, levels: tf.Tensor, num_bins: int) -> tf.Tensor:
     """The log-probabilities of pixel levels, in nats: a tensor [batch].
-
-    ```none
-    log P(k) = log σ(y(k + 1)) + log σ(−y(k)) + log(1 − exp(y(k) − y(k + 1)))
-    ```
-
-    This form of σ(y(k + 1)) − σ(y(k)) is exact in both tails. The first level has only the first term, the last level
-    only the second.
 
     Args:
       distribution: `tfd.TransformedDistribution` with logistic latents, over values in [0, num_bins).
@@ -183,32 +242,28 @@ def log_prob(distribution: tfd.Distribution, levels: tf.Tensor, num_bins: int) -
       ValueError: for a distribution that gives only densities.
 
     Example: `log_prob(rnvp.SubpixelFlow((8, 8, 1), num_bins=17).distribution, digits, 17)`
-
-    References: PixelCNN++, arXiv 1701.05517, section 2.1, for the open bins at both ends.
     """
-    logistic = _logistic(distribution)
-    bins = forward(_data_to_latent(distribution), Bins.of(levels, num_bins))
-    low, high = ((end - logistic.loc) / logistic.scale for end in (bins.low, bins.high))
-    is_first, is_last = bins.levels == 0, bins.levels == num_bins - 1
-    zeros = tf.zeros_like(low)
-    below = tf.where(is_last, zeros, tf.math.log_sigmoid(high))
-    above = tf.where(is_first, zeros, tf.math.log_sigmoid(-low))
-    between = tfp.math.log1mexp(tf.maximum(high - low, NARROWEST))
-    nats = below + above + tf.where(is_first | is_last, zeros, between)
+    standard = standardized(distribution)
+    # A middle stands in for an infinite end.
+    low = tf.where(levels == 0, levels + 0.5, levels)
+    high = tf.where(levels == num_bins - 1, levels + 0.5, levels + 1)
+    bins = forward(data_to_latent(distribution), Bins.of(levels, tf.identity, (low, high)))
+    low, high = map(standard, bins.edges)
+    nats = log_probs(low, high, bins.levels == 0, bins.levels == num_bins - 1)
     return tf.reduce_sum(nats, axis=range(-len(bins.is_mapped.shape), 0))
 
 
 def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Tensor:
-    """The middles of the bins whose latents contain z, so that levels of drawn z have the probabilities of `log_prob`.
+    """The levels whose bins hold the latents z. Those of drawn z have the probabilities of `log_prob`.
 
     Args:
       distribution, num_bins: as for `log_prob`.
       z: latents [batch] + event_shape.
 
-    Example: `tf.floor(decode(distribution, z, 17))` are levels from 0 to 16.
+    Example: `decode(distribution, z, 17)` are levels from 0 to 16.
     """
-    to_middle = lambda x: tf.clip_by_value(tf.floor(x), 0, num_bins - 1) + 0.5
-    return to_middle(inverse(_data_to_latent(distribution), z, to_middle))
+    choose = functools.partial(levels_at, num_bins=num_bins)
+    return inverse(data_to_latent(distribution), z, tf.identity, choose)
 
 
 def check(distribution: tfd.Distribution, event_shape: tuple[int, ...]) -> None:
@@ -223,8 +278,43 @@ def check(distribution: tfd.Distribution, event_shape: tuple[int, ...]) -> None:
     log_prob(distribution, tf.zeros([1, *event_shape], distribution.dtype), num_bins=2)
 
 
-def _data_to_latent(distribution: Any) -> tfb.Bijector:
+def data_to_latent(distribution: Any) -> tfb.Bijector:
+    """The bijector of a `tfd.TransformedDistribution` in the papers' direction.
+
+    Example: `data_to_latent(model.distribution)`
+    """
     return _inverted(distribution.bijector)
+
+
+def standardized(distribution: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function of a latent that makes it a standard logistic one.
+
+    Raises:
+      ValueError: for a distribution without independent logistic latents.
+
+    Example: `standardized(distribution)(z)`
+    """
+    base: Any = getattr(distribution, "distribution", None) if hasattr(distribution, "bijector") else None
+    while hasattr(base, "distribution"):  # A tfd.Sample, and for contexts a tfd.BatchBroadcast of it.
+        base = base.distribution
+    if not isinstance(base, tfd.Logistic):
+        raise ValueError(
+            "the probabilities of levels need a tfd.TransformedDistribution of independent logistic latents, such as "
+            f"SubpixelFlow's; got {base or distribution}"
+        )
+    return lambda z: (z - base.loc) / base.scale
+
+
+def _bins(tensors: Iterable[tf.Tensor], is_mapped: np.ndarray) -> Bins:
+    levels, middle, *edges = tensors
+    return Bins(levels, middle, tuple(edges), is_mapped)
+
+
+def _static(function: Callable[..., Sequence[tf.Tensor]], *bins: Bins) -> list[np.ndarray]:
+    """The results of a function of tensors for `is_mapped`, which is known before any graph runs."""
+    with tf.init_scope():
+        results = function(*(tf.constant(part.is_mapped[np.newaxis], tf.float32) for part in bins))
+    return [result.numpy()[0] > 0.5 for result in results]
 
 
 def _inverted(bijector: Any) -> tfb.Bijector:
@@ -236,32 +326,13 @@ def _inverted(bijector: Any) -> tfb.Bijector:
     return tfb.Invert(bijector)
 
 
-def _logistic(distribution: Any) -> tfd.Logistic:
-    """The logistic distribution of each latent."""
-    base: Any = getattr(distribution, "distribution", None) if hasattr(distribution, "bijector") else None
-    while hasattr(base, "distribution"):  # A tfd.Sample, and for contexts a tfd.BatchBroadcast of it.
-        base = base.distribution
-    if not isinstance(base, tfd.Logistic):
-        raise ValueError(
-            "the probabilities of levels need a tfd.TransformedDistribution of independent logistic latents, such as "
-            f"SubpixelFlow's; got {base or distribution}"
-        )
-    return base
+def _behind(layers: Sequence[Any], at: At) -> At:
+    """The function of levels that gives the values behind these layers, of which only the elementwise ones change it.
 
-
-def _static(function: Callable[..., Sequence[tf.Tensor]], *bins: Bins) -> list[np.ndarray]:
-    """The results of a function of tensors for `is_mapped`, which is known before any graph runs."""
-    with tf.init_scope():
-        results = function(*(tf.constant(part.is_mapped[np.newaxis], tf.float32) for part in bins))
-    return [result.numpy()[0] > 0.5 for result in results]
-
-
-def _behind(layers: list[tfb.Bijector], to_middle: Callable[[tf.Tensor], tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """The function `to_middle` for values behind these elementwise layers."""
-    if not layers:
-        return to_middle
-    maps = tfb.Chain(list(reversed(layers)))
-    return lambda y: maps.forward(to_middle(maps.inverse(y)))
+    All others move entries, or change only entries that no later map sees.
+    """
+    maps = [layer for layer in layers if _is_elementwise(layer)]
+    return lambda levels: functools.reduce(lambda x, layer: layer.forward(x), maps, at(levels))
 
 
 def _is_elementwise(bijector: tfb.Bijector) -> bool:

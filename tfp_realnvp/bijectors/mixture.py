@@ -1,6 +1,6 @@
 """The mixture of logistics as an elementwise map, and the triangular map of channels that may precede it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -129,14 +129,7 @@ class ChannelAutoregressive(DescribedBijector):
     def forward_bins(self, events: bins.Bins) -> bins.Bins:
         """The bins less the predictions from the middles of the channels before, see `bins`."""
         predictions = self._predictions(events.middle)
-        return events.mapped(lambda x: x - predictions, is_mapped=True)
-
-    def inverse_to_middles(self, z: tf.Tensor, to_middle: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """The values with predictions from the middles of the channels before, see `bins`."""
-        x = z
-        for _ in range(z.shape[-1] - 1):  # Each time one channel more has its final prediction.
-            x = z + self._predictions(to_middle(x))
-        return x
+        return events.mapped(lambda x: x - predictions, differs=True)
 
     def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)

@@ -1,6 +1,6 @@
 """Bijectors that reshape events: squeeze, factor-out (Real NVP, section 3.6), the mean and details of blocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -317,10 +317,10 @@ class FactorOut(FusedBijector):
         stays, leaves = events.split(self.split)
         return bins.forward(self._inner, stays).merged(_join, leaves)
 
-    def inverse_to_middles(self, z: tf.Tensor, to_middle: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """The middles of the bins of the channels for the inner flow, see `bins`, and the other channels' latents."""
+    def inverse_levels(self, z: tf.Tensor, at: bins.At, choose: bins.Choose) -> tf.Tensor:
+        """The levels of the channels for the inner flow, see `bins`, and the latents of the others."""
         stays, leaves = self.split(z)
-        return _join(bins.inverse(self._inner, stays, to_middle), leaves)
+        return _join(bins.inverse(self._inner, stays, at, choose), leaves)
 
 
 def _join(stays: tf.Tensor, leaves: tf.Tensor) -> tf.Tensor:
