@@ -11,11 +11,12 @@ The entries before it enter at the middles of their bins. So P needs no noise an
 levels of an entry add up to 1.
 
 A bijector that is neither elementwise nor a permutation takes part by a method `forward_bins(bins)`, data → latent. One
-whose entries come in an order, as in `Coupling` and `FactorOut`, also has `inverse_levels(z, at, choose)`, latent →
-levels. There `at` is the function from levels to values in front of the bijector. `choose(f, z, at)` chooses the levels
-of entries whose map f is known: those whose bins hold given latents, or those that a codec reads.
+whose entries come in an order, as in `Coupling` and `FactorOut`, also has `inverse_levels(z, at, choice)`, latent →
+levels. There `at` is the function from levels to values in front of the bijector. The `Choice` chooses the levels of
+entries whose map is known: those whose bins hold given latents, or those that a codec reads.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +32,21 @@ from tfp_realnvp.representation import layers_of
 NARROWEST = 2.0**-40  # of a bin, as a difference of latents: its probability is at least about 1e-12
 
 At = Callable[[tf.Tensor], tf.Tensor]
-Choose = Callable[[Any, tf.Tensor, At], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The choice of levels on the way from latents to levels.
+
+    Attributes:
+      levels: function of the map of entries (a `tfb.Bijector`), their latents, and `at`; it gives their levels.
+      params: function of the parameters of the map, which a conditioner has computed; by default they stay.
+
+    Example: `Choice(functools.partial(levels_at, num_bins=17))`
+    """
+
+    levels: Callable[[Any, tf.Tensor, At], tf.Tensor]
+    params: Callable[[tf.Tensor], tf.Tensor] = tf.identity
 
 
 class Bins(NamedTuple):
@@ -138,26 +153,26 @@ def forward(bijector: Any, bins: Bins) -> Bins:
     )
 
 
-def inverse(bijector: Any, z: tf.Tensor, at: At, choose: Choose) -> tf.Tensor:
+def inverse(bijector: Any, z: tf.Tensor, at: At, choice: Choice) -> tf.Tensor:
     """The levels of the entries, in an order in which those before an entry determine its map.
 
     Args:
       bijector: `tfb.Bijector`, data → latent.
-      z: tensor [batch] + event_shape, latents for `choose`.
+      z: tensor [batch] + event_shape, latents for the choice.
       at: function of levels, which gives the values in front of the bijector.
-      choose: function of a bijector, its latents and `at`, which gives the levels.
+      choice: `Choice`.
 
     Returns:
       Tensor [batch] + event_shape, levels.
 
-    Example: `inverse(flow, z, at=tf.identity, choose=functools.partial(levels_at, num_bins=17))`
+    Example: `inverse(flow, z, tf.identity, Choice(functools.partial(levels_at, num_bins=17)))`
     """
     if hasattr(bijector, "inverse_levels"):
-        return bijector.inverse_levels(z, at, choose)
+        return bijector.inverse_levels(z, at, choice)
     if _is_chain(bijector):
         layers = layers_of(bijector)
         for number, layer in reversed(list(enumerate(layers))):
-            z = inverse(layer, z, _behind(layers[:number], at), choose)
+            z = inverse(layer, z, _behind(layers[:number], at), choice)
         return z
     return z if _is_elementwise(bijector) else bijector.inverse(z)
 
@@ -188,7 +203,7 @@ def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
     """The levels whose bins hold the latents z, by bisection; NaN where the map is NaN.
 
     Args:
-      f, z, at: as of `choose` of `inverse`.
+      f, z, at: as of `Choice.levels`.
       num_bins: number of levels.
 
     Example: `levels_at(tfb.Scale(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
@@ -262,8 +277,8 @@ def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Te
 
     Example: `decode(distribution, z, 17)` are levels from 0 to 16.
     """
-    choose = functools.partial(levels_at, num_bins=num_bins)
-    return inverse(data_to_latent(distribution), z, tf.identity, choose)
+    choice = Choice(functools.partial(levels_at, num_bins=num_bins))
+    return inverse(data_to_latent(distribution), z, tf.identity, choice)
 
 
 def check(distribution: tfd.Distribution, event_shape: tuple[int, ...]) -> None:

@@ -147,12 +147,13 @@ class Coupling(FusedBijector):
         mapped = bins.forward(self._bijector_fn(self._params(kept.middle)), changed)
         return kept.merged(self._mask.merge, mapped._replace(is_mapped=np.ones_like(mapped.is_mapped)))
 
-    def inverse_levels(self, z: tf.Tensor, at: bins.At, choose: bins.Choose) -> tf.Tensor:
+    def inverse_levels(self, z: tf.Tensor, at: bins.At, choice: bins.Choice) -> tf.Tensor:
         """The levels of the changed entries, see `bins`, beside those of the kept ones."""
         kept, changed = self._mask.split(z)
         levels_of_kept = self._mask.merge(kept, tf.zeros_like(changed))  # No latent may pass for a level.
         middles, _ = self._mask.split(at(levels_of_kept + 0.5))
-        return self._mask.merge(kept, choose(self._bijector_fn(self._params(middles)), changed, at))
+        f = self._bijector_fn(choice.params(self._params(middles)))
+        return self._mask.merge(kept, choice.levels(f, changed, at))
 
     def _change(self, x: tf.Tensor, apply: Callable[[Any, tf.Tensor, int], tuple]) -> tuple[tf.Tensor, tf.Tensor]:
         """Applies the map to the changed part of x, in the direction of `apply`; returns the result and its log-det."""

@@ -317,10 +317,10 @@ class FactorOut(FusedBijector):
         stays, leaves = events.split(self.split)
         return bins.forward(self._inner, stays).merged(_join, leaves)
 
-    def inverse_levels(self, z: tf.Tensor, at: bins.At, choose: bins.Choose) -> tf.Tensor:
+    def inverse_levels(self, z: tf.Tensor, at: bins.At, choice: bins.Choice) -> tf.Tensor:
         """The levels of the channels for the inner flow, see `bins`, and the latents of the others."""
         stays, leaves = self.split(z)
-        return _join(bins.inverse(self._inner, stays, at, choose), leaves)
+        return _join(bins.inverse(self._inner, stays, at, choice), leaves)
 
 
 def _join(stays: tf.Tensor, leaves: tf.Tensor) -> tf.Tensor:
