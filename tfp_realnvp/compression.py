@@ -82,11 +82,12 @@ class Codec:
         self.batch_size = batch_size
         self._exact: Any = model.with_dtype("float64") if hasattr(model, "with_dtype") else model
 
-    def compress(self, images: Any, verify: bool = True) -> bytes:
+    def compress(self, images: Any, names: Sequence[str] | None = None, verify: bool = True) -> bytes:
         """The archive of images.
 
         Args:
           images: array [N] + event_shape of pixel levels.
+          names: strings [N], such as the images' paths, for `Archive.names`.
           verify: whether to decode the archive before it is returned.
 
         Raises:
@@ -96,6 +97,8 @@ class Codec:
         Example: `data = codec.compress(images)`
         """
         images = self.model.events.checked_array("images", images)
+        if names is not None and len(names) != len(images):
+            raise ValueError(f"names must be None or as many as the images, {len(images)}; got {len(names)}")
         lanes: list[np.ndarray] = []
         for batch in self._batches(images):
             writer = _Writer(self._num_bins)
@@ -104,6 +107,7 @@ class Codec:
             lanes += ans.encode(*writer.decisions(), seals)
         lanes = lanes[: len(images)]
         header = {**self._identity(), "dtype": images.dtype.str, "number": len(images)}
+        header |= {} if names is None else {"names": list(names)}
         data = _pack(header, lanes)
         if verify and not np.array_equal(self.decompress(data), images):
             raise RuntimeError(
@@ -232,6 +236,11 @@ class Archive:
     def __init__(self, codec: Codec, data: bytes) -> None:
         self.header, self._lanes = _unpack(data, codec.check)
         self._codec = codec
+
+    @property
+    def names(self) -> list[str]:
+        """The names that were given to `compress`, by default the numbers of the images."""
+        return self.header.get("names", [str(number) for number in range(len(self))])
 
     def __len__(self) -> int:
         return len(self._lanes)

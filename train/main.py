@@ -8,6 +8,8 @@
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
   python -m train.main --mode=outliers --outliers=svhn_cropped  another data set beside the run's own, by an MRCNF
+  python -m train.main --mode=compress --data_dir=FOLDER        all pictures in one archive, pictures.rnvp
+  python -m train.main --mode=decompress                        its pictures, into decompressed/
   python -m train.main --mode=doctor                            the state of the machine, and a tiny flow on it
 
 Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
@@ -38,7 +40,18 @@ __doc__ = __doc__.replace("python -m train.main", COMMAND)  # for --help
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 if CONFIGS.is_relative_to(pathlib.Path.cwd()):
     CONFIGS = CONFIGS.relative_to(pathlib.Path.cwd())  # for shorter messages
-MODES = ("train", "evaluate", "recalibrate", "sample", "figures", "score", "outliers", "doctor")
+MODES = (
+    "train",
+    "evaluate",
+    "recalibrate",
+    "sample",
+    "figures",
+    "score",
+    "outliers",
+    "compress",
+    "decompress",
+    "doctor",
+)
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -94,7 +107,8 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder and for mode=score.",
+    "Folder of the TFDS data sets (default: TFDS's own), or of the pictures for dataset=folder, mode=score and "
+    "mode=compress.",
 )
 _MODEL = flags.DEFINE_string("model", "model.keras", "The other modes than train: the model's file in the workdir.")
 _INIT_FROM_OFFICIAL = flags.DEFINE_string(
@@ -154,7 +168,7 @@ def run_mode() -> None:
 
     from tfp_realnvp.common import reason_of
 
-    from . import draw, evaluate, outliers, score, train
+    from . import compress, draw, evaluate, outliers, score, train
     from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -170,6 +184,8 @@ def run_mode() -> None:
         "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "score": lambda: score.score_folder(*run, _MODEL.value),
+        "compress": lambda: compress.compress_folder(*run, _MODEL.value),
+        "decompress": lambda: compress.decompress_folder(*run, _MODEL.value),
         "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),
     }
     try:

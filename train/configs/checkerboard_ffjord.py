@@ -1,4 +1,4 @@
-"""A checkerboard in the plane, by FFJORD with the settings of its paper's toy problems."""
+"""A checkerboard in the plane, by two FFJORD blocks with looser training solves than the paper's: about 20 minutes."""
 
 import ml_collections
 
@@ -8,4 +8,15 @@ from train.configs import eight_gaussians_ffjord
 def get_config() -> ml_collections.ConfigDict:
     config = eight_gaussians_ffjord.get_config()
     config.dataset = "checkerboard"
+    config.model.num_blocks = 2
+    config.model.hidden_units = (128, 128, 128)
+    config.model.solver = "bosh3"
+    config.model.tolerance = 3e-3
+    config.epochs = 60
+    config.learning_rate = 1e-2
+    config.final_learning_rate = 0.0
+    config.warmup_steps = 50
+    config.beta_2 = 0.99
+    config.clip_norm = 1.0
+    config.samples_every = 60
     return config

@@ -1,0 +1,98 @@
+"""A folder of pictures in one archive, by the probabilities of the run's model, and back."""
+
+import math
+import os
+import pathlib
+
+import ml_collections
+import numpy as np
+import PIL.Image
+
+import tfp_realnvp as rnvp
+
+from . import checks, models
+from .data import folder
+from .runs.workdir import new_file
+
+ARCHIVE = "pictures.rnvp"
+
+
+def compress_folder(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data_dir: str | os.PathLike | None,
+    model_file: str = "model.keras",
+) -> pathlib.Path:
+    """Writes the pixels of all pictures of a folder into the workdir's pictures.rnvp, with the pictures' paths.
+
+    Args:
+      config, workdir, model_file: as for `evaluate.evaluate_model`; `config.evaluation.batch_size` images are coded
+        together, and `decompress_folder` needs the same number.
+      data_dir: the folder. All pictures anywhere below it must have the shape of the model's images.
+
+    Returns:
+      The path of the archive. The file is replaced as a whole.
+
+    Raises:
+      ValueError: if the workdir holds no model, or one without exact probabilities, or if a picture does not fit it: an
+        archive never lacks a picture of the folder.
+    """
+    config, root = checks.check_config(config), folder.find_folder(data_dir)
+    paths = folder.picture_paths(root)
+    codec = _codec(config, workdir, data_dir, model_file)
+    images, refused = [], []
+    for path in paths:
+        try:
+            shape, levels = codec.model.event_shape, models.num_levels(codec.model)
+            images.append(folder.read_picture(path, shape, levels, config.max_pixels))
+        except ValueError as error:
+            refused.append(f"{path}: {error}")
+    if refused:
+        raise ValueError(f"data_dir must hold pictures that fit the model; {len(refused)} do not, such as {refused[0]}")
+    names = [pathlib.Path(path).relative_to(root).as_posix() for path in paths]
+    data = codec.compress(np.stack(images), names=names)
+    with new_file(workdir / ARCHIVE) as file:
+        file.write(data)
+    bits = 8 * len(data) / (len(images) * math.prod(codec.model.event_shape))
+    print(f"{len(images)} pictures in {len(data)} bytes, {bits:.4f} bits/dim, in {workdir / ARCHIVE}")
+    return workdir / ARCHIVE
+
+
+def decompress_folder(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data_dir: str | os.PathLike | None,
+    model_file: str = "model.keras",
+) -> pathlib.Path:
+    """Writes the pictures of the workdir's pictures.rnvp as PNG files into its folder decompressed/.
+
+    Args:
+      config, workdir, model_file: as for `compress_folder`.
+      data_dir: see `data.load`; for an official checkpoint alone.
+
+    Returns:
+      The folder. A picture that was no PNG file has .png behind its name.
+
+    Raises:
+      ValueError: if the workdir holds no model or no archive, or if the archive is damaged or of another model.
+    """
+    config, path = checks.check_config(config), workdir / ARCHIVE
+    if not path.is_file():
+        raise ValueError(f"workdir must hold {ARCHIVE}, of --mode=compress; there is none in {workdir}")
+    archive = _codec(config, workdir, data_dir, model_file).archive(path.read_bytes())
+    target = workdir / "decompressed"
+    for name, image in zip(archive.names, archive.images(range(len(archive))), strict=True):
+        if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
+            raise ValueError(f"names in {path} must be of files below the folder; got {name!r}")
+        name = name if name.lower().endswith(".png") else f"{name}.png"
+        with new_file(target / name) as file:
+            PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+    print(f"{len(archive)} pictures in {target}")
+    return target
+
+
+def _codec(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, data_dir: str | os.PathLike | None, model_file: str
+) -> rnvp.compression.Codec:
+    model = models.load_model(config, workdir, model_file, data_dir)
+    return rnvp.compression.Codec(model, config.evaluation.batch_size)
