@@ -117,7 +117,7 @@ def test_all_images_of_two_levels_come_back():
 
 
 def test_levels_of_16_bits_and_a_single_image_come_back():
-    model = flow((2, 2, 1), num_bins=1000, num_scales=1, dequantization="uniform")
+    model = flow((2, 2, 1), num_bins=1000, num_scales=1, dequantization="uniform", alpha=0.05)
     images = np.random.default_rng(0).integers(1000, size=[1, 2, 2, 1]).astype("uint16")
     codec = Codec(model, batch_size=2)
     decoded = codec.decompress(codec.compress(images))
@@ -178,11 +178,12 @@ def test_a_machine_that_does_not_repeat_its_results_is_noticed(codec, images, mo
     [
         (lambda: rnvp.NICE((4, 4, 1), hidden_units=[4], seed=0), "exact probabilities of its levels for a codec: "),
         (lambda: rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=[4], seed=0), "num_bins must be a number"),
+        (lambda: flow(num_bins=1), "at least 2 for a codec; got 1"),
         (lambda: flow(num_classes=2), "a flow without a context for a codec; got a conditional one"),
     ],
 )
 def test_flows_that_cannot_code_are_refused(make, message):
-    with pytest.raises(ValueError, match=f"^model must .*{message}"):
+    with pytest.raises(ValueError, match=message):
         Codec(make())
 
 

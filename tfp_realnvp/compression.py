@@ -72,6 +72,8 @@ class Codec:
 
     def __init__(self, model: "FlowModel", batch_size: int = 100) -> None:
         check_positive(batch_size=batch_size)
+        if model.num_bins == 1:
+            raise ValueError("num_bins must be at least 2 for a codec; got 1, whose images are all alike")
         if model.context_size:
             raise ValueError("model must be a flow without a context for a codec; got a conditional one")
         try:
@@ -336,8 +338,8 @@ class _Writer:
 
     def decisions(self) -> tuple[np.ndarray, np.ndarray]:
         """The decisions and the frequencies, two arrays [images, decisions]."""
-        decisions, frequencies = (np.concatenate(arrays, axis=1) for arrays in zip(*self._parts, strict=True))
-        return decisions, frequencies
+        decisions, frequencies = zip(*self._parts, strict=True)
+        return np.concatenate(decisions, axis=1), np.concatenate(frequencies, axis=1)
 
 
 class _Reader:

@@ -212,10 +212,11 @@ def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
 
     def step(number: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         candidates = levels + 2.0 ** tf.cast(bits - 1 - number % bits, z.dtype)
+        is_level = candidates < num_bins  # Beyond the last level a map may be NaN.
         (latents,) = edges_of(f, levels, at, candidates)
-        candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # NaN goes on as NaN.
+        candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # Anywhere else NaN goes on as NaN.
         is_turn = (tf.range(z.shape[-1]) == number // bits) | (turns == 1)
-        return number + 1, tf.where(is_turn & ~(candidates >= num_bins) & ~(latents > z), candidates, levels)
+        return number + 1, tf.where(is_turn & is_level & ~(latents > z), candidates, levels)
 
     _, levels = tf.while_loop(lambda number, _: number < turns * bits, step, [0, tf.zeros_like(z)])
     return tf.ensure_shape(levels, z.shape)
