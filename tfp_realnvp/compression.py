@@ -123,7 +123,8 @@ class Codec:
         Args:
           data: bytes, of `compress`.
           num_scales: number of scales of a `SubpixelFlow` to decode: 0 gives its coarsest images, and each scale has
-            twice the height and width. None for all.
+            twice the height and width. The checksum is of the whole image, so coarser ones are not checked. None for
+            all.
 
         Raises:
           ValueError: for data that are no archive, of another model, cut or damaged (it names the images), or a wrong
