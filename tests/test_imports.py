@@ -13,10 +13,10 @@ PACKAGE = pathlib.Path(tfp_realnvp.__file__).parent
 
 # From the ground floor up. A module may import those of its own floor and of the floors below.
 FLOORS = (
-    ("scopes",),
+    ("scopes", "ans"),
     ("common", "internals", "noise", "precision", "representation", "threads"),
     ("replicas",),
-    ("bijectors.masks", "bijectors.passes", "bijectors.solves"),
+    ("bijectors.bins", "bijectors.masks", "bijectors.passes", "bijectors.solves"),
     ("bijectors",),
     ("networks",),
     ("contexts", "parts", "dequantization", "progress", "optimizers", "discovery"),
@@ -25,6 +25,7 @@ FLOORS = (
     ("export",),
     ("model",),
     ("saving", "evaluation"),
+    ("compression",),
     ("architectures",),
 )
 
