@@ -197,7 +197,7 @@ def test_help_says_what_there_is():
         "--config",
         "--workdir",
         "--mode",
-        "<train|evaluate|recalibrate|sample|figures|score|outliers|doctor>",
+        "<train|evaluate|recalibrate|sample|figures|score|outliers|compress|decompress|doctor>",
         "--data_dir",
         "--strategy",
         "--num_samples",
@@ -213,7 +213,7 @@ def test_help_says_what_there_is():
     [
         (
             ["--mode=foo"],
-            "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score|outliers|doctor>",
+            "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score|outliers|compress|decompress|doctor>",
         ),
         (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
