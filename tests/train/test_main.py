@@ -17,6 +17,7 @@ from train import evaluate, train
 pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).parents[2]
+MODES = "train|evaluate|recalibrate|sample|figures|score|outliers|compress|decompress|doctor"
 TINY = [
     "--config.epochs=1",
     "--config.steps_per_epoch=2",
@@ -197,13 +198,13 @@ def test_help_says_what_there_is():
         "--config",
         "--workdir",
         "--mode",
-        "<train|evaluate|recalibrate|sample|figures|score|outliers|compress|decompress|doctor>",
         "--data_dir",
         "--strategy",
         "--num_samples",
         "--model",
     ):
         assert word in out
+    assert f"--mode:<{MODES}>" in "".join(out.split())  # absl breaks the lines.
     assert "train/configs/cifar10.py" in out and "--config.batch_size" in out
     assert "--config: Config file, one of train/configs/*.py or your own like them." in out
 
@@ -213,7 +214,7 @@ def test_help_says_what_there_is():
     [
         (
             ["--mode=foo"],
-            "--mode=foo: value should be one of <train|evaluate|recalibrate|sample|figures|score|outliers|compress|decompress|doctor>",
+            f"--mode=foo: value should be one of <{MODES}>",
         ),
         (["--strategy=foo"], "--strategy=foo: value should be one of <auto|none|mirrored|multi_worker|tpu>"),
         (["--num_samples=0"], "--num_samples=0"),
