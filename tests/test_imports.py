@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(tfp_realnvp.__file__).parent
 
 # From the ground floor up. A module may import those of its own floor and of the floors below.
 FLOORS = (
-    ("scopes", "ans"),
+    ("scopes",),
     ("common", "internals", "noise", "precision", "representation", "threads"),
     ("replicas",),
     ("bijectors.bins", "bijectors.masks", "bijectors.passes", "bijectors.solves"),
@@ -25,8 +25,8 @@ FLOORS = (
     ("export",),
     ("model",),
     ("saving", "evaluation"),
-    ("compression",),
     ("architectures",),
+    ("compression",),
 )
 
 
@@ -83,7 +83,7 @@ def test_nothing_imports_upwards(module):
 
 def test_there_is_no_circle():
     graph = imports()
-    for folder in ("bijectors", "networks", "architectures"):  # A folder stands for all of its modules.
+    for folder in ("bijectors", "networks", "architectures", "compression"):  # A folder stands for all of its modules.
         graph[folder] = {module for module in graph if module.startswith(f"{folder}.")}
     order = list(graphlib.TopologicalSorter(graph).static_order())
     assert set(order) >= set(modules())

@@ -1,8 +1,10 @@
 """A folder of pictures in one archive, by the probabilities of the run's model, and back."""
 
+import collections
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 
 import ml_collections
 import numpy as np
@@ -34,22 +36,23 @@ def compress_folder(
       The path of the archive. The file is replaced as a whole.
 
     Raises:
-      ValueError: if the workdir holds no model, or one without exact probabilities, or if a picture does not fit it: an
-        archive never lacks a picture of the folder.
+      ValueError: if the workdir holds no model, or one without exact probabilities, if a picture does not fit it, or if
+        two pictures would have the same name as PNG files: an archive never lacks a picture of the folder.
     """
     config, root = checks.check_config(config), folder.find_folder(data_dir)
     paths = folder.picture_paths(root)
     codec = _codec(config, workdir, data_dir, model_file)
+    shape, levels = codec.model.event_shape, models.num_levels(codec.model)
+    names = [pathlib.Path(path).relative_to(root).as_posix() for path in paths]
+    _targets(names)
     images, refused = [], []
     for path in paths:
         try:
-            shape, levels = codec.model.event_shape, models.num_levels(codec.model)
             images.append(folder.read_picture(path, shape, levels, config.max_pixels))
         except ValueError as error:
             refused.append(f"{path}: {error}")
     if refused:
         raise ValueError(f"data_dir must hold pictures that fit the model; {len(refused)} do not, such as {refused[0]}")
-    names = [pathlib.Path(path).relative_to(root).as_posix() for path in paths]
     data = codec.compress(np.stack(images), names=names)
     with new_file(workdir / ARCHIVE) as file:
         file.write(data)
@@ -80,15 +83,28 @@ def decompress_folder(
     if not path.is_file():
         raise ValueError(f"workdir must hold {ARCHIVE}, of --mode=compress; there is none in {workdir}")
     archive = _codec(config, workdir, data_dir, model_file).archive(path.read_bytes())
-    target = workdir / "decompressed"
-    for name, image in zip(archive.names, archive.images(range(len(archive))), strict=True):
-        if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
-            raise ValueError(f"names in {path} must be of files below the folder; got {name!r}")
-        name = name if name.lower().endswith(".png") else f"{name}.png"
+    target, names = workdir / "decompressed", _targets(archive.names)
+    for name, image in zip(names, archive.images(range(len(archive))), strict=True):
         with new_file(target / name) as file:
             PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
     print(f"{len(archive)} pictures in {target}")
     return target
+
+
+def _targets(names: Sequence[str]) -> list[str]:
+    """The names of the PNG files of pictures with these names.
+
+    Raises:
+      ValueError: for a name outside of the folder, or two pictures with the same file.
+    """
+    targets = [name if name.lower().endswith(".png") else f"{name}.png" for name in names]
+    count = collections.Counter(targets)
+    for name, target in zip(names, targets, strict=True):
+        if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
+            raise ValueError(f"the pictures' names must be of files below the folder; got {name!r}")
+        if count[target] > 1:
+            raise ValueError(f"the pictures' names must differ as PNG files; two would be {target!r}")
+    return targets
 
 
 def _codec(

@@ -239,6 +239,8 @@ def test_latents_that_are_no_numbers_give_no_levels():
         bins.levels_at(tfb.Scale(1.0), tf.constant([[-5.0, 0.5, 1e9]]), tf.identity, 17), [[0, 0, 16]]
     )
     np.testing.assert_array_equal(bins.levels_at(tfb.Scale(1.0), tf.constant([[3.0]]), tf.identity, 1), [[0]])
+    every = tf.range(0.5, 1000.0)[tf.newaxis]
+    np.testing.assert_array_equal(bins.levels_at(tfb.Scale(1.0), every, tf.identity, 1000), every - 0.5)
     # The logit of a sixth of five levels is NaN.
     np.testing.assert_array_equal(
         bins.levels_at(tfb.Scale(1.0), tf.constant([[9.0]]), Logit(5, 0.05).forward, 5), [[4]]

@@ -61,6 +61,14 @@ def test_names_stay_below_the_folder(config, workdir, pictures, tmp_path):
     (tmp_path / "pictures.rnvp").write_bytes(data)
     with pytest.raises(ValueError, match=r"must be of files below the folder; got '../outside.png'"):
         compress.decompress_folder(config, tmp_path, None)
+    assert not (tmp_path / "decompressed").exists()
+
+
+def test_no_picture_takes_the_place_of_another(config, workdir, pictures, tmp_path):
+    for name in ("a.bmp", "a.bmp.png"):
+        PIL.Image.fromarray(pictures[1][0, ..., 0]).save(tmp_path / name)
+    with pytest.raises(ValueError, match="names must differ as PNG files; two would be 'a.bmp.png'"):
+        compress.compress_folder(config, workdir, tmp_path)
 
 
 def test_missing_and_unfit_parts_are_named(config, workdir, pictures, tmp_path):

@@ -209,9 +209,10 @@ def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
     Example: `levels_at(tfb.Scale(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
     """
     turns, bits = num_turns(f, z), (num_bins - 1).bit_length()
+    halves = tf.constant([2.0**bit for bit in reversed(range(bits))], z.dtype)
 
     def step(number: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        candidates = levels + 2.0 ** tf.cast(bits - 1 - number % bits, z.dtype)
+        candidates = levels + halves[number % bits]
         is_level = candidates < num_bins  # Beyond the last level a map may be NaN.
         (latents,) = edges_of(f, levels, at, candidates)
         candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # Anywhere else NaN goes on as NaN.

@@ -1,7 +1,7 @@
 """MRCNF on CIFAR-10: three resolutions, 8×8 to 32×32, in 83 minutes on one core.
 
 The networks begin with small weights, through which tanh passes more of a signal than the authors' softplus. At a
-tolerance of 1e-2 a solve has half the evaluations of 1e-3, and the figures of the trained flow are the same at both.
+tolerance of 1e-2 a solve has about half the evaluations of 1e-3. The flow does not exploit it, see docs/continuous.md.
 """
 
 import ml_collections

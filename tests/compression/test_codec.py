@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import tfp_realnvp as rnvp
-from tfp_realnvp import ans
-from tfp_realnvp.compression import Codec, code_length
+from tfp_realnvp.compression import Codec, ans, code_length
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
 
@@ -163,13 +162,20 @@ def test_archives_of_other_models_are_refused(codec, model, data):
     other.trainable_weights[0].assign(weight + 1e-3)
     with pytest.raises(ValueError, match="data must be an archive of this model and batch_size: its weights must be"):
         Codec(other, batch_size=14).decompress(data)
+    same_weights = rnvp.SubpixelFlow.from_config({**model.get_config(), "alpha": 0.05})
+    same_weights.set_weights(model.get_weights())
+    with pytest.raises(ValueError, match="data must be an archive of this model and batch_size: its weights must be"):
+        Codec(same_weights, batch_size=14).decompress(data)
+    noisy = rnvp.SubpixelFlow.from_config({**model.get_config(), "dequantization": "uniform", "name": "noisy"})
+    noisy.set_weights(model.get_weights())
+    assert Codec(noisy, batch_size=14).decompress(data).shape == (14, 4, 4, 2)
     with pytest.raises(ValueError, match="its batch_size must be 4; got 14"):
         Codec(model, batch_size=4).decompress(data)
 
 
 def test_a_machine_that_does_not_repeat_its_results_is_noticed(codec, images, monkeypatch):
     monkeypatch.setattr(codec, "decompress", lambda data: images[::-1])
-    with pytest.raises(RuntimeError, match="does not repeat its own results"):
+    with pytest.raises(ValueError, match="does not repeat its own results"):
         codec.compress(images)
 
 

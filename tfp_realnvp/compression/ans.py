@@ -97,9 +97,10 @@ class Decoder:
         return decisions
 
     def is_sealed(self, seals: np.ndarray) -> np.ndarray:
-        """Whether each lane has been read to its end, and begins with its seal: a bool array [lanes].
+        """Whether each of the first lanes has been read to its end, and begins with its seal: a bool array [number].
 
         Args:
-          seals: uint32 array [lanes].
+          seals: uint32 array [number].
         """
-        return (self._positions == self._ends) & (self._states == LOWEST + seals.astype(np.uint64))
+        states, is_at_end = self._states[: len(seals)], (self._positions == self._ends)[: len(seals)]
+        return is_at_end & (states == LOWEST + seals.astype(np.uint64))

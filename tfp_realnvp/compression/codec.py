@@ -1,8 +1,9 @@
 """Lossless compression of images by a flow with exact probabilities of levels.
 
 The encoder and the decoder take the same way through the flow, from the coarsest pixels to the finest. Each level is
-`num_bins` wide at first and is halved until one is left. Each half has its probability, see `bijectors.bins`, and the
-decisions go to an entropy coder, see `ans`. The sum is −log2 P of the image, up to the coder's few bytes.
+`num_bins` wide at first and is halved until one is left, see `decisions`. Each half has its probability, see
+`bijectors.bins`. The decisions go to an entropy coder, see `ans`. The sum is −log2 P of the image, up to the coder's
+few bytes.
 
 Both must compute the same probabilities to the last bit. So they take the same steps on batches of the same shape, and
 the networks compute in float64. Their outputs are rounded to multiples of 2^-12 before any distribution function.
@@ -12,27 +13,26 @@ import functools
 import hashlib
 import json
 import math
-import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp import ans, evaluation
+from tfp_realnvp import evaluation
+from tfp_realnvp.architectures import Architecture, SubpixelFlow
 from tfp_realnvp.bijectors import Squeeze, bins
 from tfp_realnvp.common import check_positive
+from tfp_realnvp.compression import ans, container
+from tfp_realnvp.compression.decisions import Enough, Reader, Writer
+from tfp_realnvp.model import FlowModel
 
-if TYPE_CHECKING:
-    from tfp_realnvp.model import FlowModel
-
-MAGIC = b"\x93RNVP"
 FORMAT = 1
 GRID = 2.0**12  # the networks' outputs are multiples of 1 / GRID
 
 
-def code_length(model: "FlowModel", images: Any, batch_size: int = 200) -> np.ndarray:
+def code_length(model: FlowModel, images: Any, batch_size: int = 200) -> np.ndarray:
     """The bits of each image, −log2 P, without coding: a float64 array [N].
 
     Args:
@@ -49,8 +49,9 @@ def code_length(model: "FlowModel", images: Any, batch_size: int = 200) -> np.nd
 class Codec:
     """Compresses images into bytes, and gives back the very pixels.
 
-    The model is a part of the code: only the same weights decode it. Archives are for machines of one kind with the
-    same versions of TensorFlow and NumPy. Where another machine computes otherwise, decoding raises an error.
+    The model is a part of the code: only the same weights decode it, of which the codec keeps a copy. Archives are for
+    machines of one kind with the same versions of TensorFlow and NumPy. Where another machine computes otherwise,
+    decoding raises an error.
 
     Args:
       model: `FlowModel` without a context, with exact probabilities, such as a `SubpixelFlow` without a refinement. It
@@ -70,19 +71,19 @@ class Codec:
     ```
     """
 
-    def __init__(self, model: "FlowModel", batch_size: int = 100) -> None:
+    def __init__(self, model: FlowModel, batch_size: int = 100) -> None:
         check_positive(batch_size=batch_size)
-        if model.num_bins == 1:
-            raise ValueError("num_bins must be at least 2 for a codec; got 1, whose images are all alike")
         if model.context_size:
             raise ValueError("model must be a flow without a context for a codec; got a conditional one")
+        if model.num_bins == 1:
+            raise ValueError("num_bins must be at least 2 for a codec; got 1, whose images are all alike")
         try:
             evaluation.check_exact(model)
         except ValueError as error:
             raise ValueError(f"model must have exact probabilities of its levels for a codec: {error}") from None
         self.model = model
         self.batch_size = batch_size
-        self._exact: Any = model.with_dtype("float64") if hasattr(model, "with_dtype") else model
+        self._exact: FlowModel = model.with_dtype("float64") if isinstance(model, Architecture) else model
 
     def compress(self, images: Any, names: Sequence[str] | None = None, verify: bool = True) -> bytes:
         """The archive of images.
@@ -93,8 +94,7 @@ class Codec:
           verify: whether to decode the archive before it is returned.
 
         Raises:
-          ValueError: for images that do not fit the model.
-          RuntimeError: if the archive does not give back the images.
+          ValueError: for images that do not fit the model, or if the archive does not give them back.
 
         Example: `data = codec.compress(images)`
         """
@@ -103,18 +103,15 @@ class Codec:
             raise ValueError(f"names must be None or as many as the images, {len(images)}; got {len(names)}")
         lanes: list[np.ndarray] = []
         for batch in self._batches(images):
-            writer = _Writer(self._num_bins)
+            writer = Writer(self._num_bins)
             self._walk(writer, batch)
-            seals = np.array([_seal(image) for image in batch], np.uint32)
-            lanes += ans.encode(*writer.decisions(), seals)
+            lanes += ans.encode(*writer.decisions(), _seals(batch))
         lanes = lanes[: len(images)]
-        header = {**self._identity(), "dtype": images.dtype.str, "number": len(images)}
+        header = {**self._identity(), "dtype": images.dtype.str, "tensorflow": tf.__version__, "numpy": np.__version__}
         header |= {} if names is None else {"names": list(names)}
-        data = _pack(header, lanes)
+        data = container.pack(header, lanes)
         if verify and not np.array_equal(self.decompress(data), images):
-            raise RuntimeError(
-                "the archive does not give back the images: this machine does not repeat its own results"
-            )
+            raise ValueError("the archive must give back the images; this machine does not repeat its own results")
         return data
 
     def decompress(self, data: bytes, num_scales: int | None = None) -> np.ndarray:
@@ -153,18 +150,15 @@ class Codec:
           dtype: of the images.
           num_scales: as for `decompress`.
         """
-        filled = [*lanes, *[lanes[0]] * (self.batch_size - len(lanes))]
-        decoder = ans.Decoder(filled)
-        reader = _Reader(self._num_bins, decoder, _num_parts(self.model, num_scales))
+        decoder = ans.Decoder([*lanes, *[lanes[0]] * (self.batch_size - len(lanes))])
+        reader = Reader(self._num_bins, decoder, _num_parts(self.model, num_scales))
         try:
             images = self._walk(reader)
-        except _Enough:
-            return _thumbnails(reader.parts).astype(dtype)[: len(lanes)], np.ones(len(lanes), bool)
+        except Enough:
+            images = _thumbnails(reader.parts)
+            return images.astype(dtype)[: len(lanes)], np.ones(len(lanes), bool)
         images = images.astype(dtype)[: len(lanes)]
-        seals = np.array(
-            [_seal(image) for image in [*images, *[images[0]] * (self.batch_size - len(lanes))]], np.uint32
-        )
-        return images, decoder.is_sealed(seals)[: len(lanes)]
+        return images, decoder.is_sealed(_seals(images))
 
     def check(self, header: dict[str, Any]) -> None:
         """Raises a ValueError for the header of an archive of another model."""
@@ -193,8 +187,13 @@ class Codec:
 
     @functools.cached_property
     def _hash(self) -> str:
-        digest = hashlib.sha256(type(self.model).__name__.encode())
-        for weight in self._exact.get_weights():
+        """The hash of the flow: its class, its arguments as far as the code depends on them, and its weights."""
+        arguments = self._exact.get_config() if isinstance(self._exact, Architecture) else {}
+        for name in ("name", "seed", "dtype", "dequantization", "rematerialize", "frozen"):
+            arguments.pop(name, None)
+        digest = hashlib.sha256(json.dumps([type(self.model).__name__, arguments], sort_keys=True).encode())
+        networks: Any = self._exact.networks
+        for weight in (weight for network in networks for weight in network.get_weights()):
             digest.update(np.ascontiguousarray(weight).tobytes())
         return digest.hexdigest()
 
@@ -204,7 +203,7 @@ class Codec:
             batch = images[start : start + self.batch_size]
             yield np.concatenate([batch, np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)])
 
-    def _walk(self, chooser: "_Writer | _Reader", images: np.ndarray | None = None) -> np.ndarray:
+    def _walk(self, chooser: Writer | Reader, images: np.ndarray | None = None) -> np.ndarray:
         """Goes through the flow from the coarsest pixels to the finest, and gives the images."""
         distribution = self._exact.distribution
         shape = [self.batch_size, *self.model.event_shape]
@@ -237,7 +236,8 @@ class Archive:
     """
 
     def __init__(self, codec: Codec, data: bytes) -> None:
-        self.header, self._lanes = _unpack(data, codec.check)
+        self.header, self._lanes = container.unpack(data)
+        codec.check(self.header)
         self._codec = codec
 
     @property
@@ -265,7 +265,9 @@ class Archive:
         Example: `archive.images(range(10), num_scales=2)`
         """
         dtype, size = np.dtype(self.header["dtype"]), self._codec.batch_size
-        images, damaged = [np.zeros([0, *self._codec.model.event_shape], dtype)], []
+        if not numbers:
+            return np.zeros([0, *self._codec.model.event_shape], dtype)
+        images, damaged = [], []
         for start in range(0, len(numbers), size):
             batch = numbers[start : start + size]
             decoded, is_right = self._codec.read([self._lanes[number] for number in batch], dtype, num_scales)
@@ -276,130 +278,23 @@ class Archive:
                 f"data must give back what was compressed: images {damaged[:10]} are damaged, or this machine computes "
                 f"otherwise than the encoder's (TensorFlow {self.header.get('tensorflow')}, here {tf.__version__})"
             )
-        return np.concatenate(images[len(images) > 1 :])
-
-
-class _Enough(Exception):
-    """All parts that are wanted have been decoded."""
-
-
-class _Halving:
-    """The bins of entries, halved until one level is left.
-
-    Args:
-      standard: function of a latent that makes it a standard logistic one.
-      f, at: the map of the entries and the values in front of it, see `bins.Choice`.
-      levels: tensor of the entries' shape.
-      num_bins: number of levels.
-
-    Attributes:
-      first: the first level of each bin.
-    """
-
-    def __init__(self, standard: Any, f: Any, at: bins.At, levels: tf.Tensor, num_bins: int) -> None:
-        self._standard, self._f, self._at, self._num_bins = standard, f, at, num_bins
-        self.size = 2 ** (num_bins - 1).bit_length()
-        self.first = self._low = self._high = tf.zeros_like(levels)
-
-    def frequencies(self, levels: tf.Tensor) -> np.ndarray:
-        """The frequencies of the lower halves, given the levels of the channels before."""
-        self.size //= 2
-        middle = self.first + self.size
-        self._middle = self._standard(*bins.edges_of(self._f, levels, self._at, middle))
-        is_last = middle + self.size >= self._num_bins
-        lower = bins.log_probs(self._low, self._middle, self.first == 0, False)
-        upper = bins.log_probs(self._middle, self._high, False, is_last)
-        of_lower = tf.where(middle >= self._num_bins, tf.ones_like(lower), tf.sigmoid(lower - upper))
-        return ans.frequency(of_lower.numpy())
-
-    def take(self, is_upper: np.ndarray) -> None:
-        """Takes the upper or the lower half of each bin."""
-        self.first = tf.where(is_upper, self.first + self.size, self.first)
-        self._low = tf.where(is_upper, self._middle, self._low)
-        self._high = tf.where(is_upper, self._high, self._middle)
-
-
-class _Writer:
-    """Notes the decisions that lead to the levels of the images."""
-
-    def __init__(self, num_bins: int) -> None:
-        self._num_bins = num_bins
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def levels(self, standard: Any, f: Any, levels: tf.Tensor, at: bins.At) -> tf.Tensor:
-        halving, parts = _Halving(standard, f, at, levels, self._num_bins), []
-        while halving.size > 1:
-            frequencies = halving.frequencies(levels)
-            is_upper = (levels >= halving.first + halving.size).numpy()
-            halving.take(is_upper)
-            parts.append((is_upper, frequencies))
-        for turn in _turns(f, levels):
-            self._parts += [(_rows(is_upper[turn]), _rows(frequencies[turn])) for is_upper, frequencies in parts]
-        return levels
-
-    def decisions(self) -> tuple[np.ndarray, np.ndarray]:
-        """The decisions and the frequencies, two arrays [images, decisions]."""
-        decisions, frequencies = zip(*self._parts, strict=True)
-        return np.concatenate(decisions, axis=1), np.concatenate(frequencies, axis=1)
-
-
-class _Reader:
-    """Reads the decisions, and finds the levels.
-
-    Args:
-      num_bins: number of levels.
-      decoder: `ans.Decoder`.
-      num_parts: number of parts of the images to read; None for all.
-
-    Attributes:
-      parts: list of arrays, the levels so far.
-    """
-
-    def __init__(self, num_bins: int, decoder: ans.Decoder, num_parts: int | None) -> None:
-        self._num_bins, self._decoder, self._num_parts = num_bins, decoder, num_parts
-        self.parts: list[np.ndarray] = []
-
-    def levels(self, standard: Any, f: Any, z: tf.Tensor, at: bins.At) -> tf.Tensor:
-        if len(self.parts) == self._num_parts:
-            raise _Enough
-        levels = np.zeros(z.shape)
-        for turn in _turns(f, z):
-            halving = _Halving(standard, f, at, z, self._num_bins)
-            while halving.size > 1:
-                frequencies = _rows(halving.frequencies(tf.constant(levels, z.dtype))[turn])
-                is_upper = np.zeros(z.shape, bool)
-                part = np.stack([self._decoder.read(column) for column in frequencies.T], axis=1)
-                is_upper[turn] = part.reshape(is_upper[turn].shape)
-                halving.take(is_upper)
-            levels[turn] = halving.first.numpy()[turn]
-        self.parts.append(levels)
-        return tf.constant(levels, z.dtype)
-
-
-def _turns(f: Any, z: tf.Tensor) -> list[Any]:
-    """The entries that are decoded at once, as indices: all of them, or a channel after the other."""
-    turns = bins.num_turns(f, z)
-    return [(..., slice(None))] if turns == 1 else [(..., channel) for channel in range(turns)]
-
-
-def _rows(array: np.ndarray) -> np.ndarray:
-    return array.reshape([len(array), -1])
+        return np.concatenate(images)
 
 
 def _on_grid(params: tf.Tensor) -> tf.Tensor:
     return tf.round(params * GRID) / GRID
 
 
-def _seal(image: np.ndarray) -> int:
-    """The checksum of an image, from which its lane begins."""
-    return zlib.crc32(np.ascontiguousarray(image).tobytes())
+def _seals(images: np.ndarray) -> np.ndarray:
+    """The checksums of images, from which their lanes begin."""
+    return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], np.uint32)
 
 
 def _num_parts(model: Any, num_scales: int | None) -> int | None:
     """The number of parts of the images of `num_scales` scales: the coarsest image, and three for each scale."""
     if num_scales is None:
         return None
-    scales = getattr(getattr(model, "options", None), "num_scales", 0)
+    scales = model.options.num_scales if isinstance(model, SubpixelFlow) else 0
     if not isinstance(num_scales, int) or not 0 <= num_scales <= scales:
         raise ValueError(f"num_scales must be None or an int from 0 to {scales} for this model; got {num_scales!r}")
     return 1 + 3 * num_scales if num_scales < scales else None
@@ -411,55 +306,3 @@ def _thumbnails(parts: Sequence[np.ndarray]) -> np.ndarray:
     for first in range(0, len(others), 3):
         images = Squeeze(diagonal_first=True).inverse(np.concatenate([images, *others[first : first + 3]], axis=-1))
     return np.asarray(images)
-
-
-# The archive: magic, length and checksum of what describes it, its JSON header, the words of each lane, the lanes.
-
-
-def _pack(header: dict[str, Any], lanes: Sequence[np.ndarray]) -> bytes:
-    described = json.dumps({**header, "tensorflow": tf.__version__, "numpy": np.__version__}).encode()
-    lengths = b"".join(_varint(len(lane)) for lane in lanes)
-    front = struct.pack("<II", len(described), len(lengths)) + described + lengths
-    return b"".join(
-        [MAGIC, struct.pack("<I", zlib.crc32(front)), front, *(lane.astype("<u4").tobytes() for lane in lanes)]
-    )
-
-
-def _unpack(data: bytes, check: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
-    start = len(MAGIC) + 12
-    if len(data) < start or data[: len(MAGIC)] != MAGIC:
-        raise ValueError("data must be an archive of Codec.compress; it does not begin like one")
-    checksum, described, lengths = struct.unpack("<III", data[len(MAGIC) : start])
-    front = data[len(MAGIC) + 4 : start + described + lengths]
-    if zlib.crc32(front) != checksum:
-        raise ValueError("data must be an archive of Codec.compress; its header is cut or damaged")
-    header = json.loads(front[8 : 8 + described])
-    check(header)
-    sizes = _from_varints(front[8 + described :])
-    ends = start + described + lengths + 4 * np.cumsum([0, *sizes])
-    cut = np.flatnonzero(ends[1:] > len(data))
-    if cut.size:
-        raise ValueError(f"data must be a whole archive; it is cut at image {cut[0]} of {len(sizes)}")
-    if ends[-1] < len(data):
-        raise ValueError(f"data must be one archive; {len(data) - ends[-1]} bytes follow it")
-    lanes = [np.frombuffer(data[begin:end], "<u4") for begin, end in zip(ends[:-1], ends[1:], strict=True)]
-    return header, lanes
-
-
-def _varint(number: int) -> bytes:
-    """A number in groups of 7 bits, the last of which has no eighth bit."""
-    groups = [number & 127]
-    while number := number >> 7:
-        groups.append(number & 127)
-    return bytes([group | 128 for group in groups[:-1]] + groups[-1:])
-
-
-def _from_varints(data: bytes) -> list[int]:
-    numbers, number, shift = [], 0, 0
-    for byte in data:
-        number |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            numbers.append(number)
-            number, shift = 0, 0
-    return numbers
