@@ -145,7 +145,9 @@ class Coupling(FusedBijector):
                 f"that another one has changed: {self}"
             )
         mapped = bins.forward(self._bijector_fn(self._params(kept.middle)), changed)
-        return kept.merged(self._mask.merge, mapped._replace(is_mapped=np.ones_like(mapped.is_mapped)))
+        # The middles of mapped entries count no more. As data they keep gradients out of the networks' inputs.
+        mapped = mapped._replace(middle=changed.middle, is_mapped=np.ones_like(mapped.is_mapped))
+        return kept.merged(self._mask.merge, mapped)
 
     def inverse_levels(self, z: tf.Tensor, at: bins.At, choice: bins.Choice) -> tf.Tensor:
         """The levels of the changed entries, see `bins`, beside those of the kept ones."""

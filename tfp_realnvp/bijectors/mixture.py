@@ -46,9 +46,8 @@ class LogisticMixture(FusedBijector):
         name: str = "logistic_mixture",
     ) -> None:
         parameters = dict(locals())
-        self._log_weights = tf.nn.log_softmax(logits)
-        self._locs = tf.convert_to_tensor(locs)
-        self._log_scales = tf.convert_to_tensor(log_scales)
+        params = tf.nn.log_softmax(logits), tf.convert_to_tensor(locs), tf.convert_to_tensor(log_scales)
+        self._params = tuple(map(_components_first, params))
         super().__init__(parameters, event_ndims=0, validate_args=validate_args, name=name)
 
     @classmethod
@@ -57,16 +56,18 @@ class LogisticMixture(FusedBijector):
         return {name: properties(event_ndims=1) for name in ("logits", "locs", "log_scales")}
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        u = (x[..., tf.newaxis] - self._locs) * tf.exp(-self._log_scales)
-        below = self._log_weights - tf.nn.softplus(-u)  # log π σ(u)
+        log_weights, locs, log_scales = self._params_for(x)
+        u = (x - locs) * tf.exp(-log_scales)
+        below = log_weights - tf.nn.softplus(-u)  # log π σ(u)
         above = below - u  # log π (1 − σ(u))
-        density = below + above - self._log_weights - self._log_scales  # log π σ'(u) / s
-        log_cdf, log_survival, log_density = (tf.reduce_logsumexp(terms, -1) for terms in (below, above, density))
+        density = below + above - log_weights - log_scales  # log π σ'(u) / s
+        log_cdf, log_survival, log_density = (tf.reduce_logsumexp(terms, 0) for terms in (below, above, density))
         return log_cdf - log_survival, log_density - log_cdf - log_survival
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        quantiles = tf.stop_gradient(self._locs + tf.exp(self._log_scales) * y[..., tf.newaxis])
-        low, high = tf.reduce_min(quantiles, -1), tf.reduce_max(quantiles, -1)
+        _, locs, log_scales = self._params_for(y)
+        quantiles = tf.stop_gradient(locs + tf.exp(log_scales) * y)
+        low, high = tf.reduce_min(quantiles, 0), tf.reduce_max(quantiles, 0)
         excess = lambda x: self._forward_and_log_det(x)[0] - y
         root = tfp.math.find_root_chandrupatla(excess, low, high).estimated_root
         # The root finder loses the static shape of axes of size 1.
@@ -74,6 +75,21 @@ class LogisticMixture(FusedBijector):
         y_at_root, log_slope = self._forward_and_log_det(tf.clip_by_value(root, low, high))
         x = root - (y_at_root - y) * tf.stop_gradient(tf.exp(-log_slope))
         return x, -self._forward_and_log_det(x)[1]
+
+    def _params_for(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """The parameters [K, ...] with an axis for each axis of x behind the first."""
+        params = []
+        for param in self._params:
+            sizes = tf.shape(param)
+            ones = [1] * max(x.shape.rank + 1 - param.shape.rank, 0)
+            params.append(tf.reshape(param, tf.concat([sizes[:1], ones, sizes[1:]], 0)) if ones else param)
+        return params
+
+
+def _components_first(param: tf.Tensor) -> tf.Tensor:
+    """[..., K] ↦ [K, ...]: sums over a few components are quick over whole arrays and slow along the last axis."""
+    last = param.shape.rank - 1
+    return tf.transpose(param, [last, *range(last)])
 
 
 class ChannelAutoregressive(DescribedBijector):
@@ -93,13 +109,14 @@ class ChannelAutoregressive(DescribedBijector):
         self, coefficients: tf.Tensor, validate_args: bool = False, name: str = "channel_autoregressive"
     ) -> None:
         parameters = dict(locals())
-        self._coefficients = tf.convert_to_tensor(coefficients)
+        coefficients = tf.convert_to_tensor(coefficients)
+        self._coefficients = tf.unstack(coefficients, axis=-1)
         super().__init__(
             forward_min_event_ndims=1,
             is_constant_jacobian=True,
             validate_args=validate_args,
             parameters=parameters,
-            dtype=self._coefficients.dtype,
+            dtype=coefficients.dtype,
             name=name,
         )
 
@@ -110,7 +127,7 @@ class ChannelAutoregressive(DescribedBijector):
     def _predicted(self, channels: Sequence[tf.Tensor]) -> tf.Tensor:
         """The prediction Σ_{b<c} a_cb x_b of channel c from the channels before it."""
         first = len(channels) * (len(channels) - 1) // 2
-        return sum(self._coefficients[..., first + b] * x for b, x in enumerate(channels))
+        return sum(a * x for a, x in zip(self._coefficients[first:], channels, strict=False))
 
     def _predictions(self, x: tf.Tensor) -> tf.Tensor:
         """The predictions of all channels."""

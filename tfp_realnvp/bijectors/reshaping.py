@@ -99,9 +99,8 @@ class Squeeze(_BlocksToChannels):
         # Axes from the end: -5 block row, -4 row in block, -3 block column, -2 column in block, -1 channel.
         if not self._diagonal_first:
             return _reshape(_transpose(x, [-5, -3, -1, -4, -2]), 5, [height // 2, width // 2, 4 * channels])
-        x = _reshape(_transpose(x, [-5, -3, -4, -2, -1]), 5, [height // 2, width // 2, 4, channels])
-        x = tf.stack([x[..., position, :] for position in (0, 3, 1, 2)], axis=-2)
-        return _reshape(x, 4, [height // 2, width // 2, 4 * channels])
+        x = _reshape(_transpose(x, [-5, -3, -4, -2, -1]), 5, [height // 2, width // 2, 4 * channels])
+        return _in_order(x, (0, 3, 1, 2))
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         self._inverse_event_shape(y.shape[-3:])
@@ -110,9 +109,8 @@ class Squeeze(_BlocksToChannels):
         if not self._diagonal_first:
             y = _transpose(_reshape(y, 3, [height, width, channels, 2, 2]), [-5, -2, -4, -1, -3])
         else:
-            y = _reshape(y, 3, [height, width, 4, channels])
-            y = tf.stack([y[..., position, :] for position in (0, 2, 3, 1)], axis=-2)
-            y = _transpose(_reshape(y, 4, [height, width, 2, 2, channels]), [-5, -3, -4, -2, -1])
+            y = _reshape(_in_order(y, (0, 2, 3, 1)), 3, [height, width, 2, 2, channels])
+            y = _transpose(y, [-5, -3, -4, -2, -1])
         return _reshape(y, 5, [2 * height, 2 * width, channels])
 
 
@@ -325,6 +323,12 @@ class FactorOut(FusedBijector):
 
 def _join(stays: tf.Tensor, leaves: tf.Tensor) -> tf.Tensor:
     return tf.concat([stays, leaves], axis=-1)
+
+
+def _in_order(x: tf.Tensor, order: Sequence[int]) -> tf.Tensor:
+    """The quarters of the channels in another order."""
+    quarters = tf.split(x, 4, axis=-1)
+    return tf.concat([quarters[number] for number in order], axis=-1)
 
 
 def _sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
