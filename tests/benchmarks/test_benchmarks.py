@@ -2,10 +2,12 @@
 
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import continuous, curves, flops, peers, quality, report, steps, timing, workers
+import tfp_realnvp as rnvp
+from benchmarks import compression, continuous, curves, flops, peers, quality, report, steps, timing, workers
 from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
 from benchmarks.peers import continuous as blocks
 
@@ -174,3 +176,14 @@ def test_missing_peers_are_named(command_line, monkeypatch):
 
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_formats_and_the_codec_give_the_images_back(channels):
+    images = np.random.default_rng(0).integers(120, 136, [6, 4, 4, channels]).astype(np.uint8)
+    model = rnvp.SubpixelFlow(images.shape[1:], num_scales=1, filters=4, num_blocks=1, dequantization="exact", seed=0)
+    formats = {name: compression.FORMATS[name] for name in ("PNG", "WebP, lossless")}
+    *rows, ideal = compression.compared(model, images, 3, formats)  # It compares the decoded images.
+    assert [row["coder"] for row in rows[:2]] == list(formats)
+    assert ("±" in rows[0], "±" in rows[2]) == (True, False)  # Of files, not of one mosaic.
+    assert rows[-1]["bits/dim"] > ideal["bits/dim"] > 4  # bits, of 16 levels at random
