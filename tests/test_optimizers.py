@@ -1,4 +1,4 @@
-"""The fused Adam against Keras's own."""
+"""The fused Adam and Muon against Keras's own."""
 
 import functools
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.families import flows
 from tfp_realnvp import optimizers
+from tfp_realnvp.optimizers.muon import orthogonalized
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,65 @@ def test_an_optimizer_that_takes_over_at_a_step_begins_anew():
 def test_amsgrad_is_refused():
     with pytest.raises(ValueError, match="amsgrad must be False"):
         optimizers.Adam(amsgrad=True)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (40, 8), (3, 20), (5, 1)])
+def test_directions_of_a_matrix_get_equal_lengths(shape):
+    matrix = tf.random.stateless_normal(shape, [0, 1])
+    np.testing.assert_allclose(
+        orthogonalized(matrix), keras.optimizers.Muon().zeropower_via_newtonschulz5(matrix, 5), atol=1e-5
+    )
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    np.testing.assert_allclose(np.sum(left @ right * orthogonalized(matrix).numpy()), min(shape), rtol=0.35)
+    np.testing.assert_array_equal(orthogonalized(tf.zeros(shape)), np.zeros(shape))
+
+
+def test_muon_moves_matrices_as_kerass_muon_does_and_other_weights_as_adam():
+    results = []
+    ours = optimizers.Muon(0.1, beta_2=0.9)
+    theirs = keras.optimizers.Muon(0.1, weight_decay=None), optimizers.Adam(0.1, beta_2=0.9)
+    for of_kernel, of_others in ((ours, ours), theirs):
+        kernel = keras.Variable(tf.ones([4, 3]), name="kernel")
+        others = [keras.Variable(tf.ones([4, 3]), name="filter"), keras.Variable(tf.ones([3]), name="kernel")]
+        for step in range(4):
+            gradient = tf.random.stateless_normal([4, 3], [0, step])
+            pairs = [(gradient, kernel), (gradient, others[0]), (gradient[0], others[1])]
+            if of_kernel is of_others:
+                ours.apply_gradients(pairs)
+            else:
+                of_kernel.apply_gradients(pairs[:1])
+                of_others.apply_gradients(pairs[1:])
+        results.append(np.concatenate([variable.numpy().ravel() for variable in (kernel, *others)]))
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_muon_takes_the_kernel_of_a_convolution_as_a_matrix_of_its_inputs():
+    random = np.random.default_rng(0)
+    start, gradient = (random.normal(size=[3, 3, 4, 5]).astype(np.float32) for _ in range(2))
+    kernels = keras.Variable(start, name="kernel"), keras.Variable(start.reshape(36, 5), name="kernel")
+    for kernel in kernels:
+        optimizers.Muon(0.1).apply_gradients([(tf.constant(gradient.reshape(kernel.shape)), kernel)])
+    np.testing.assert_allclose(kernels[0].numpy().reshape(36, 5), kernels[1], rtol=1e-6)
+
+
+def test_muon_skips_a_step_whose_gradients_are_not_finite():
+    kernel, bias = keras.Variable(tf.ones([4, 3]), name="kernel"), keras.Variable(tf.ones([3]), name="bias")
+    optimizer = optimizers.Muon(0.1)
+    values = []
+    for factor in (1.0, np.nan, 1.0):
+        gradients = [factor * tf.random.stateless_normal([4, 3], [0, 1]), factor * tf.ones([3])]
+        optimizer.apply_if(tf.math.is_finite(factor), gradients, [kernel, bias])
+        state = [v.numpy() for v in (kernel, bias, *optimizer.variables) if v is not optimizer.iterations]
+        values.append(np.concatenate([value.ravel() for value in state]))
+    np.testing.assert_array_equal(values[0], values[1])
+    assert np.isfinite(values[2]).all() and (values[2][:12] != values[1][:12]).all()
+
+
+def test_muon_is_saved_with_its_momentum_and_refuses_another():
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizers.Muon(momentum=0.8)))
+    assert isinstance(again, optimizers.Muon) and again.momentum == 0.8
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\); got 1.0"):
+        optimizers.Muon(momentum=1.0)
 
 
 if __name__ == "__main__":

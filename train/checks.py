@@ -15,7 +15,7 @@ from tfp_realnvp.architectures.standardization import Standardized
 
 from . import data, models, phases
 from .configs import default
-from .optimizers import DECAYS
+from .optimizers import DECAYS, OPTIMIZERS
 from .runs import precision, strategies
 from .runs.workdir import check_workdir
 
@@ -133,8 +133,9 @@ def _check_values(config: ml_collections.ConfigDict) -> None:
             value = operator.attrgetter(name)(config)
             if not holds(value):
                 raise ValueError(f"{name} must {requirement}; got {value}")
-    if config.decay not in DECAYS:
-        raise ValueError(f"decay must be one of {sorted(DECAYS)}; got {config.decay!r}")
+    for name, known in (("decay", DECAYS), ("optimizer", OPTIMIZERS)):
+        if config[name] not in known:
+            raise ValueError(f"{name} must be one of {sorted(known)}; got {config[name]!r}")
 
 
 def _with_official_model(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -20,11 +20,13 @@ DECAYS: dict[str, Callable[[ml_collections.ConfigDict, int, int], keras.optimize
     ),
 }
 
+OPTIMIZERS = {"Adam": rnvp.optimizers.Adam, "Muon": rnvp.optimizers.Muon}  # config.optimizer ↦ class
+
 
 def make_optimizer(
     config: ml_collections.ConfigDict, steps_per_epoch: int, first_epoch: int = 0, epochs: int | None = None
 ) -> rnvp.optimizers.Adam:
-    """Adam with a learning rate that warms up linearly, is constant until `config.decay_start`, and then decays.
+    """The config's optimizer. Its learning rate warms up, is constant until `config.decay_start`, and then decays.
 
     With `config.ema_momentum` it keeps moving averages of the weights.
 
@@ -39,7 +41,7 @@ def make_optimizer(
     start = max(config.warmup_steps, round(config.decay_start * steps))
     decay = DECAYS[config.decay](config, max(steps - start, 1), steps_per_epoch)
     schedule = rnvp.optimizers.WarmUp(decay, config.warmup_steps, start, first_step)
-    return rnvp.optimizers.Adam(
+    return OPTIMIZERS[config.optimizer](
         schedule,
         beta_2=config.beta_2,
         epsilon=1e-8,

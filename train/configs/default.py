@@ -59,7 +59,9 @@ def get_config() -> ml_collections.ConfigDict:
     # Prefix of a checkpoint of the authors' TensorFlow 1 script, for the initial weights and the model's options.
     config.init_from_official = ""
 
-    # Adam: the learning rate warms up, stays constant, and then decays to the final one; equal rates stay.
+    config.optimizer = "Adam"  # or "Muon", see rnvp.optimizers
+
+    # The learning rate warms up, stays constant, and then decays to the final one; equal rates stay.
     config.learning_rate = 1e-3
     config.final_learning_rate = 1e-3
     config.warmup_steps = 0
