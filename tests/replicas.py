@@ -60,10 +60,10 @@ def continuous():
     return rnvp.FFJORD((3,), hidden_units=[4], divergence="hutchinson", **options)
 
 
-def trained(make, x, scope, **options):
+def trained(make, x, scope, optimizer=rnvp.optimizers.Adam, **options):
     with scope:
         model = make()
-        model.compile(rnvp.optimizers.Adam(3e-3, global_clipnorm=0.5, use_ema=True))
+        model.compile(optimizer(3e-3, global_clipnorm=0.5, use_ema=True))
     model.fit(batches(x).repeat(), steps_per_epoch=10, epochs=2, verbose=0, **options)
     return model
 
@@ -160,6 +160,7 @@ CHECKS = {
     "real_nvp, 4": lambda: compare_training(real_nvp, DIGITS, 4),
     "continuous, 2": lambda: compare_training(continuous, POINTS, 2),
     "weights, 2": lambda: compare_training(vector, WEIGHTED, 2, validation_data=batches(WEIGHTED)),
+    "muon, 2": lambda: compare_training(vector, POINTS, 2, optimizer=rnvp.optimizers.Muon),
     "refusals": clipping_and_local_data_are_refused,
     "act_norm": one_pass_initializes_every_act_norm,
     "skipped step": a_step_that_is_not_finite_is_skipped_by_all,

@@ -209,8 +209,12 @@ class OptimizerHooks:
 
     def moments_of_gradient(self, variable: Any) -> tuple[Any, Any]:
         """Adam's two moving averages of the gradient of a variable."""
-        slot = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        slot = self.index_of(variable)
         return self._momentums[slot], self._velocities[slot]  # type: ignore[attr-defined]
+
+    def index_of(self, variable: Any) -> int:
+        """The place of a variable, or of its copy on a replica, among those of `build`."""
+        return self._get_variable_index(variable)  # type: ignore[attr-defined]
 
     def _clip_gradients(self, grads: list) -> list:
         return self.clip_gradients(grads)

@@ -46,6 +46,10 @@ class Muon(Adam):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}
 
+    def build(self, variables: list) -> None:
+        super().build(variables)
+        self._is_kernel = [variable.name == "kernel" and len(variable.shape) > 1 for variable in variables]
+
     def numbers_of_step(self, learning_rate: tf.Tensor) -> dict[str, Any]:
         momentum = self._if_condition(self.momentum, 1.0)
         return {**super().numbers_of_step(learning_rate), "rate": learning_rate, "momentum": momentum}
@@ -54,7 +58,7 @@ class Muon(Adam):
         dtype = variable.dtype.name
         numbers_of_adam = dict(numbers[dtype])
         rate, momentum = numbers_of_adam.pop("rate"), numbers_of_adam.pop("momentum")
-        if not _is_kernel(variable):
+        if not self._is_kernel[self.index_of(variable)]:
             super().update_step(gradient, variable, {dtype: numbers_of_adam})
             return
         gradient, handle = tf.cast(gradient, dtype), self.moments_of_gradient(variable)[0].value.handle
@@ -92,7 +96,3 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
         factor = a * tf.eye(matrix.shape[1], dtype=matrix.dtype) + b * gram + c * gram @ gram
         product, gram = product @ factor, factor @ gram @ factor
     return matrix @ product / tf.sqrt(squared_norm)
-
-
-def _is_kernel(variable: Any) -> bool:
-    return variable.name.split("/")[-1].split(":")[0] == "kernel" and variable.shape.rank >= 2
