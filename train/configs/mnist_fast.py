@@ -1,0 +1,16 @@
+"""MNIST in twenty minutes of training on two cores: `SubpixelFlow` on the exact probabilities of the levels."""
+
+import ml_collections
+
+from train.configs import cifar10_fast
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = cifar10_fast.get_config()
+    config.dataset = "mnist"
+    config.test_split = "test"
+    config.flip = False
+    config.model.num_scales = 2
+    config.epochs = 20
+    config.steps_per_epoch = 1000
+    return config
