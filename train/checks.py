@@ -38,7 +38,15 @@ RANGES = (  # (requirement, predicate, fields)
     (
         "not be negative",
         lambda value: 0 <= value < math.inf,
-        ("steps_per_epoch", "warmup_steps", "final_learning_rate", "seed", "checkpoint.steps", "checkpoint.minutes"),
+        (
+            "steps_per_epoch",
+            "warmup_steps",
+            "final_learning_rate",
+            "seed",
+            "checkpoint.steps",
+            "checkpoint.minutes",
+            "threads_per_operation",
+        ),
     ),
     ("be positive", lambda value: 0 < value < math.inf, ("learning_rate", "decay_rate", "clip_norm")),
     ("be a probability", lambda value: 0 <= value <= 1, ("shift",)),

@@ -188,6 +188,8 @@ def run_mode() -> None:
         "decompress": lambda: compress.decompress_folder(*run, _MODEL.value),
         "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),
     }
+    if _MODE.value == "train" and config.threads_per_operation > 0:
+        tf.config.threading.set_intra_op_parallelism_threads(config.threads_per_operation)  # before its first operation
     try:
         modes[_MODE.value]()
     except tf.errors.OpError as error:

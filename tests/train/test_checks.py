@@ -29,6 +29,7 @@ from train import train
         ({"decay_start": 1.0}, r"decay_start must be in \[0, 1\); got 1.0"),
         ({"beta_2": 1.0}, r"beta_2 must be in \[0, 1\); got 1.0"),
         ({"ema_momentum": 1.0}, r"ema_momentum must be in \[0, 1\); got 1.0"),
+        ({"threads_per_operation": -1}, "threads_per_operation must not be negative; got -1"),
         ({"optimizer": "SGD"}, r"optimizer must be one of \['Adam', 'Muon'\]; got 'SGD'"),
         ({"decay": "nope"}, r"decay must be one of \['cosine', 'exponential', 'linear'\]; got 'nope'"),
         ({"architecture": "nope"}, r"architecture must be one of \[.*'RealNVP'.*\].* got 'nope'"),

@@ -27,6 +27,8 @@ TINY = [
     "--config.model.num_scales=1",
     "--config.model.filters=2",
     "--config.model.num_blocks=1",
+    "--config.optimizer=Muon",
+    "--config.threads_per_operation=1",
 ]
 
 

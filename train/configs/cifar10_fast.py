@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.refining_steps = 4
     config.model.refining_filters = 96
     config.model.dtype = "mixed_bfloat16"
+    config.threads_per_operation = 1
     config.batch_size = 32
     config.epochs = 8
     config.steps_per_epoch = 500
