@@ -33,7 +33,8 @@ def every_image(levels, channels=1):
 def latents_of_bins(model, images):
     """The latents at both ends of the images' bins."""
     levels = tf.cast(images, model.events.dtype)
-    low, high = bins.edges_of(model.distribution.bijector.bijector, levels, tf.identity, levels, levels + 1)
+    of_levels = bins.Bins.of(levels, tf.identity, (levels, levels + 1))
+    low, high = bins.forward(model.distribution.bijector.bijector, of_levels).edges
     return low.numpy(), high.numpy()
 
 

@@ -124,8 +124,15 @@ def test_levels_of_16_bits_and_a_single_image_come_back():
     np.testing.assert_array_equal(decoded, images)
 
 
-def test_other_processes_decode_it(tmp_path, model, images, data):
-    """With another number of threads, and without oneDNN."""
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(TF_NUM_INTRAOP_THREADS="2", TF_NUM_INTEROP_THREADS="2", TF_ENABLE_ONEDNN_OPTS="0"),
+        dict(TF_ENABLE_ONEDNN_OPTS="1", ONEDNN_MAX_CPU_ISA="AVX2"),
+    ],
+    ids=["threads, without oneDNN", "AVX2"],
+)
+def test_other_processes_decode_it(settings, tmp_path, model, images, data):
     model.save(tmp_path / "model.keras")
     (tmp_path / "images.rnvp").write_bytes(data)
     program = (
@@ -133,7 +140,6 @@ def test_other_processes_decode_it(tmp_path, model, images, data):
         "codec = rnvp.compression.Codec(rnvp.load_model(sys.argv[1] + '/model.keras'), batch_size=14)\n"
         "np.save(sys.argv[1] + '/decoded.npy', codec.decompress(open(sys.argv[1] + '/images.rnvp', 'rb').read()))"
     )
-    settings = dict(TF_NUM_INTRAOP_THREADS="2", TF_NUM_INTEROP_THREADS="2", TF_ENABLE_ONEDNN_OPTS="0")
     subprocess.run([sys.executable, "-c", program, tmp_path], env={**os.environ, **settings}, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy"), images)
 

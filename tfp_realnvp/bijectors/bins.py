@@ -12,11 +12,10 @@ levels of an entry add up to 1.
 
 A bijector that is neither elementwise nor a permutation takes part by a method `forward_bins(bins)`, data → latent. One
 whose entries come in an order, as in `Coupling` and `FactorOut`, also has `inverse_levels(z, at, choice)`, latent →
-levels. There `at` is the function from levels to values in front of the bijector. The `Choice` chooses the levels of
-entries whose map is known: those whose bins hold given latents, or those that a codec reads.
+levels. There `at` is the function from levels to values in front of the bijector. The choice is a function that gives
+the levels of entries whose map is known: those whose bins hold given latents, or those that a codec reads.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -32,21 +31,8 @@ from tfp_realnvp.representation import layers_of
 NARROWEST = 2.0**-40  # of a bin, as a difference of latents: its probability is at least about 1e-12
 
 At = Callable[[tf.Tensor], tf.Tensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """The choice of levels on the way from latents to levels.
-
-    Attributes:
-      levels: function of the map of entries (a `tfb.Bijector`), their latents, and `at`; it gives their levels.
-      params: function of the parameters of the map, which a conditioner has computed; by default they stay.
-
-    Example: `Choice(functools.partial(levels_at, num_bins=17))`
-    """
-
-    levels: Callable[[Any, tf.Tensor, At], tf.Tensor]
-    params: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+# (bijector_fn, params, latents, at) ↦ levels, where bijector_fn(params) is the map of the entries
+Choice = Callable[[Callable[[tf.Tensor], Any], tf.Tensor, tf.Tensor, At], tf.Tensor]
 
 
 class Bins(NamedTuple):
@@ -160,12 +146,12 @@ def inverse(bijector: Any, z: tf.Tensor, at: At, choice: Choice) -> tf.Tensor:
       bijector: `tfb.Bijector`, data → latent.
       z: tensor [batch] + event_shape, latents for the choice.
       at: function of levels, which gives the values in front of the bijector.
-      choice: `Choice`.
+      choice: function (bijector_fn, params, z, at) ↦ levels; bijector_fn(params) is the map of the entries.
 
     Returns:
       Tensor [batch] + event_shape, levels.
 
-    Example: `inverse(flow, z, tf.identity, Choice(functools.partial(levels_at, num_bins=17)))`
+    Example: `inverse(flow, z, tf.identity, lambda bijector_fn, params, z, at: tf.zeros_like(z))`
     """
     if hasattr(bijector, "inverse_levels"):
         return bijector.inverse_levels(z, at, choice)
@@ -175,20 +161,6 @@ def inverse(bijector: Any, z: tf.Tensor, at: At, choice: Choice) -> tf.Tensor:
             z = inverse(layer, z, _behind(layers[:number], at), choice)
         return z
     return z if _is_elementwise(bijector) else bijector.inverse(z)
-
-
-def edges_of(f: Any, levels: tf.Tensor, at: At, *edges: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """The latents of edges, where the channels before count at the middles of their levels.
-
-    Args:
-      f: the map of the entries, `tfb.Bijector`.
-      levels: tensor [batch, ...], levels, of which those of the channels before an entry count.
-      at: as for `inverse`.
-      *edges: tensors like `levels`.
-
-    Example: `low, high = edges_of(f, levels, at, levels, levels + 1)`
-    """
-    return forward(f, Bins.of(levels, at, edges)).edges
 
 
 def num_turns(f: Any, z: tf.Tensor) -> int:
@@ -203,7 +175,8 @@ def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
     """The levels whose bins hold the latents z, by bisection; NaN where the map is NaN.
 
     Args:
-      f, z, at: as of `Choice.levels`.
+      f: the map of the entries, `tfb.Bijector`.
+      z, at: as for `inverse`.
       num_bins: number of levels.
 
     Example: `levels_at(tfb.Scale(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
@@ -214,7 +187,7 @@ def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
     def step(number: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         candidates = levels + halves[number % bits]
         is_level = candidates < num_bins  # Beyond the last level a map may be NaN.
-        (latents,) = edges_of(f, levels, at, candidates)
+        (latents,) = forward(f, Bins.of(levels, at, [candidates])).edges  # Of earlier channels the middles count.
         candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # Anywhere else NaN goes on as NaN.
         is_turn = (tf.range(z.shape[-1]) == number // bits) | (turns == 1)
         return number + 1, tf.where(is_turn & is_level & ~(latents > z), candidates, levels)
@@ -279,7 +252,7 @@ def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Te
 
     Example: `decode(distribution, z, 17)` are levels from 0 to 16.
     """
-    choice = Choice(functools.partial(levels_at, num_bins=num_bins))
+    choice = lambda bijector_fn, params, z, at: levels_at(bijector_fn(params), z, at, num_bins)
     return inverse(data_to_latent(distribution), z, tf.identity, choice)
 
 

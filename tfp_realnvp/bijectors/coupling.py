@@ -154,8 +154,7 @@ class Coupling(FusedBijector):
         kept, changed = self._mask.split(z)
         levels_of_kept = self._mask.merge(kept, tf.zeros_like(changed))  # No latent may pass for a level.
         middles, _ = self._mask.split(at(levels_of_kept + 0.5))
-        f = self._bijector_fn(choice.params(self._params(middles)))
-        return self._mask.merge(kept, choice.levels(f, changed, at))
+        return self._mask.merge(kept, choice(self._bijector_fn, self._params(middles), changed, at))
 
     def _change(self, x: tf.Tensor, apply: Callable[[Any, tf.Tensor, int], tuple]) -> tuple[tf.Tensor, tf.Tensor]:
         """Applies the map to the changed part of x, in the direction of `apply`; returns the result and its log-det."""

@@ -25,7 +25,7 @@ from tfp_realnvp.architectures import Architecture, SubpixelFlow
 from tfp_realnvp.bijectors import Squeeze, bins
 from tfp_realnvp.common import check_positive
 from tfp_realnvp.compression import ans, container
-from tfp_realnvp.compression.decisions import Enough, Reader, Writer
+from tfp_realnvp.compression.decisions import Enough, Halves, Reader, Writer
 from tfp_realnvp.model import FlowModel
 
 FORMAT = 1
@@ -103,7 +103,7 @@ class Codec:
             raise ValueError(f"names must be None or as many as the images, {len(images)}; got {len(names)}")
         lanes: list[np.ndarray] = []
         for batch in self._batches(images):
-            writer = Writer(self._num_bins)
+            writer = Writer(self._halves, self._num_bins)
             self._walk(writer, batch)
             lanes += ans.encode(*writer.decisions(), _seals(batch))
         lanes = lanes[: len(images)]
@@ -151,7 +151,7 @@ class Codec:
           num_scales: as for `decompress`.
         """
         decoder = ans.Decoder([*lanes, *[lanes[0]] * (self.batch_size - len(lanes))])
-        reader = Reader(self._num_bins, decoder, _num_parts(self.model, num_scales))
+        reader = Reader(self._halves, self._num_bins, decoder, _num_parts(self.model, num_scales))
         try:
             images = self._walk(reader)
         except Enough:
@@ -208,9 +208,13 @@ class Codec:
         distribution = self._exact.distribution
         shape = [self.batch_size, *self.model.event_shape]
         levels = tf.zeros(shape, distribution.dtype) if images is None else tf.cast(images, distribution.dtype)
-        choice = bins.Choice(functools.partial(chooser.levels, bins.standardized(distribution)), params=_on_grid)
+        choice = lambda bijector_fn, params, z, at: chooser(bijector_fn, _on_grid(params), z, at)
         flow = bins.data_to_latent(distribution)
         return bins.inverse(flow, self._in_latents_order(levels), tf.identity, choice).numpy()
+
+    @functools.cached_property
+    def _halves(self) -> Halves:
+        return Halves(bins.standardized(self._exact.distribution))
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _in_latents_order(self, levels: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,8 @@ The encoder knows the levels, and takes all channels of a pixel at once. The dec
 Both compute the probabilities by the same steps on tensors of the same shapes.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,37 +19,80 @@ class Enough(Exception):
     """All parts that are wanted have been decoded."""
 
 
+class Halves:
+    """The probabilities of the halves of bins.
+
+    A function for each kind of map is traced once, and serves the encoder and the decoder: they compute the same.
+
+    Args:
+      standard: function of a latent that makes it a standard logistic one.
+
+    Example: `Halves(bins.standardized(distribution))`
+    """
+
+    def __init__(self, standard: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        self._standard = standard
+        self._traced: dict[Any, Callable[..., Any]] = {}
+
+    def of(self, bijector_fn: Callable[[tf.Tensor], Any]) -> Callable[..., Any]:
+        """The function of bins of entries that pass the maps of `bijector_fn`.
+
+        Its arguments are the parameters of the map, the middles of the levels, of which those of earlier channels
+        count, the middles of the bins, all as values in front of the map, the latents of the bins' ends, and whether a
+        bin is open at its low or its high end. It gives the probability of the lower half and the latent of the middle.
+        """
+        if bijector_fn not in self._traced:
+            self._traced[bijector_fn] = tf.function(functools.partial(self._halves, bijector_fn), autograph=False)
+        return self._traced[bijector_fn]
+
+    def _halves(
+        self,
+        bijector_fn: Callable[[tf.Tensor], Any],
+        params: tf.Tensor,
+        levels: tf.Tensor,
+        middle: tf.Tensor,
+        ends: tuple[tf.Tensor, tf.Tensor],
+        is_open: tuple[tf.Tensor, tf.Tensor],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        entries = bins.Bins(levels, levels, (middle,), np.zeros(levels.shape[1:], bool))
+        middle = self._standard(*bins.forward(bijector_fn(params), entries).edges)
+        lower = bins.log_probs(ends[0], middle, is_open[0], False)
+        upper = bins.log_probs(middle, ends[1], False, is_open[1])
+        return tf.sigmoid(lower - upper), middle
+
+
 class Halving:
     """The bins of entries, halved until one level is left.
 
     Args:
-      standard: function of a latent that makes it a standard logistic one.
-      f, at: the map of the entries and the values in front of it, see `bins.Choice`.
-      levels: tensor of the entries' shape.
+      halves: function of `Halves.of`.
+      params: tensor, the parameters of the map.
+      levels: tensor of the entries' shape, the levels, of which those of the channels before an entry count.
+      at: function of levels, which gives the values in front of the map.
       num_bins: number of levels.
 
     Attributes:
       first: the first level of each bin.
       size: number of levels of each bin.
 
-    Example: `Halving(standard, f, at, levels, num_bins=256).frequencies(levels)`
+    Example: `Halving(halves.of(bijector_fn), params, levels, at, num_bins=256).frequencies()`
     """
 
-    def __init__(self, standard: Any, f: Any, at: bins.At, levels: tf.Tensor, num_bins: int) -> None:
-        self._standard, self._f, self._at, self._num_bins = standard, f, at, num_bins
+    def __init__(
+        self, halves: Callable[..., Any], params: tf.Tensor, levels: tf.Tensor, at: bins.At, num_bins: int
+    ) -> None:
+        self._halves = functools.partial(halves, params, at(levels + 0.5))
+        self._at, self._num_bins = at, num_bins
         self.size = 2 ** (num_bins - 1).bit_length()
         self.first = self._low = self._high = tf.zeros_like(levels)
 
-    def frequencies(self, levels: tf.Tensor) -> np.ndarray:
-        """The frequencies of the lower halves, given the levels of the channels before."""
+    def frequencies(self) -> np.ndarray:
+        """The frequencies of the lower halves."""
         self.size //= 2
         middle = self.first + self.size
-        self._middle = self._standard(*bins.edges_of(self._f, levels, self._at, middle))
-        is_last = middle + self.size >= self._num_bins
-        lower = bins.log_probs(self._low, self._middle, self.first == 0, False)
-        upper = bins.log_probs(self._middle, self._high, False, is_last)
-        of_lower = tf.where(middle >= self._num_bins, tf.ones_like(lower), tf.sigmoid(lower - upper))
-        return ans.frequency(of_lower.numpy())
+        is_open = self.first == 0, middle + self.size >= self._num_bins
+        of_lower, self._middle = self._halves(self._at(middle), (self._low, self._high), is_open)
+        return ans.frequency(np.where(middle.numpy() >= self._num_bins, 1.0, of_lower.numpy()))
 
     def take(self, is_upper: np.ndarray) -> None:
         """Takes the upper or the lower half of each bin."""
@@ -60,29 +105,31 @@ class Writer:
     """Notes the decisions that lead to the levels of the images.
 
     Args:
+      halves: `Halves` of the flow.
       num_bins: number of levels.
 
-    Example: `Writer(num_bins=256)`
+    Example: `Writer(halves, num_bins=256)`
     """
 
-    def __init__(self, num_bins: int) -> None:
-        self._num_bins = num_bins
+    def __init__(self, halves: Halves, num_bins: int) -> None:
+        self._halves, self._num_bins = halves, num_bins
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def levels(self, standard: Any, f: Any, levels: tf.Tensor, at: bins.At) -> tf.Tensor:
-        """The levels, as they are given; see `bins.Choice.levels`.
+    def __call__(
+        self, bijector_fn: Callable[[tf.Tensor], Any], params: tf.Tensor, levels: tf.Tensor, at: bins.At
+    ) -> tf.Tensor:
+        """The levels, as they are given; see `bins.Choice`.
 
         Args:
-          standard: function of a latent that makes it a standard logistic one.
-          f, levels, at: as of `bins.Choice.levels`, with the levels in place of the latents.
+          bijector_fn, params, levels, at: as of `bins.Choice`, with the levels in place of the latents.
         """
-        halving, parts = Halving(standard, f, at, levels, self._num_bins), []
+        halving, parts = Halving(self._halves.of(bijector_fn), params, levels, at, self._num_bins), []
         while halving.size > 1:
-            frequencies = halving.frequencies(levels)
+            frequencies = halving.frequencies()
             is_upper = (levels >= halving.first + halving.size).numpy()
             halving.take(is_upper)
             parts.append((is_upper, frequencies))
-        for turn in _turns(f, levels):
+        for turn in _turns(bijector_fn(params), levels):
             self._parts += [(_rows(is_upper[turn]), _rows(frequencies[turn])) for is_upper, frequencies in parts]
         return levels
 
@@ -96,6 +143,7 @@ class Reader:
     """Reads the decisions, and finds the levels.
 
     Args:
+      halves: `Halves` of the flow.
       num_bins: number of levels.
       decoder: `ans.Decoder`.
       num_parts: number of parts of the images to read; None for all.
@@ -103,26 +151,28 @@ class Reader:
     Attributes:
       parts: list of arrays, the levels so far.
 
-    Example: `Reader(256, ans.Decoder(lanes), num_parts=None)`
+    Example: `Reader(halves, 256, ans.Decoder(lanes), num_parts=None)`
     """
 
-    def __init__(self, num_bins: int, decoder: ans.Decoder, num_parts: int | None) -> None:
-        self._num_bins, self._decoder, self._num_parts = num_bins, decoder, num_parts
+    def __init__(self, halves: Halves, num_bins: int, decoder: ans.Decoder, num_parts: int | None) -> None:
+        self._halves, self._num_bins, self._decoder, self._num_parts = halves, num_bins, decoder, num_parts
         self.parts: list[np.ndarray] = []
 
-    def levels(self, standard: Any, f: Any, z: tf.Tensor, at: bins.At) -> tf.Tensor:
-        """The levels that the decoder reads; see `Writer.levels`.
+    def __call__(
+        self, bijector_fn: Callable[[tf.Tensor], Any], params: tf.Tensor, z: tf.Tensor, at: bins.At
+    ) -> tf.Tensor:
+        """The levels that the decoder reads; arguments as of `bins.Choice`.
 
         Raises:
           Enough: after `num_parts` parts.
         """
         if len(self.parts) == self._num_parts:
             raise Enough
-        levels = np.zeros(z.shape)
-        for turn in _turns(f, z):
-            halving = Halving(standard, f, at, z, self._num_bins)
+        halves, levels = self._halves.of(bijector_fn), np.zeros(z.shape)
+        for turn in _turns(bijector_fn(params), z):
+            halving = Halving(halves, params, tf.constant(levels, z.dtype), at, self._num_bins)
             while halving.size > 1:
-                frequencies = _rows(halving.frequencies(tf.constant(levels, z.dtype))[turn])
+                frequencies = _rows(halving.frequencies()[turn])
                 is_upper = np.zeros(z.shape, bool)
                 part = np.stack([self._decoder.read(column) for column in frequencies.T], axis=1)
                 is_upper[turn] = part.reshape(is_upper[turn].shape)

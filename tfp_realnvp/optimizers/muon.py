@@ -1,7 +1,5 @@
 """Muon: steps of kernels whose directions all have the same length."""
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -29,8 +27,6 @@ class Muon(Adam):
     Args:
       *args, **kwargs: as for `Adam`. The learning rate is that of both.
       momentum: float, μ.
-      exclude_layers: regular expressions, of the layers whose kernels Adam moves, as for Keras's Muon. By default they
-        are the last layers of the package's convolutional networks, which give the parameters of a map.
 
     Raises:
       ValueError: as for `Adam`, and for a momentum outside of [0, 1).
@@ -41,26 +37,18 @@ class Muon(Adam):
     the scale of the update.
     """
 
-    def __init__(
-        self, *args: Any, momentum: float = 0.95, exclude_layers: Sequence[str] = ("conv_out",), **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, momentum: float = 0.95, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1); got {momentum!r}")
         self.momentum = momentum
-        self.exclude_layers = list(exclude_layers)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "exclude_layers": self.exclude_layers}
+        return {**super().get_config(), "momentum": self.momentum}
 
     def build(self, variables: list) -> None:
         super().build(variables)
-        self._is_kernel = [
-            variable.name == "kernel"
-            and len(variable.shape) > 1
-            and not any(re.search(layer, variable.path) for layer in self.exclude_layers)
-            for variable in variables
-        ]
+        self._is_kernel = [variable.name == "kernel" and len(variable.shape) > 1 for variable in variables]
 
     def numbers_of_step(self, learning_rate: tf.Tensor) -> dict[str, Any]:
         momentum = self._if_condition(self.momentum, 1.0)
