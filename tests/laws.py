@@ -132,9 +132,9 @@ def in_training(function, x):
     return Training(function)(x, training=True)
 
 
-def continuous(network, shape, mask=None, **options):
+def continuous(network, shape, mask=None, num_steps=4, **options):
     """A continuous flow whose steps of one length are exact enough for the laws in double precision."""
-    solver = Fixed(DORMAND_PRINCE, 4)
+    solver = Fixed(DORMAND_PRINCE, num_steps)
     return ContinuousFlow(built(network, shape), mask, event_ndims=len(shape), evaluation_solver=solver, **options)
 
 
@@ -241,6 +241,7 @@ BIJECTORS = {
             rnvp.networks.ConvDynamics(2, 2, 2, activation="sigmoid", seed=0, dtype=dtype),
             (2, 1, 3),
             Channel(num_first=1),
+            num_steps=2,
         ),
         (2, 1, 3),
     ),
