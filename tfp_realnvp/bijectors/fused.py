@@ -101,7 +101,7 @@ class FusedBijector(DescribedBijector):
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
 
-    # The log-det of a pass has one value per event. TFP would sum it over no axes, for as long as a small network takes.
+    # The log-det of a pass has one value per event. TFP would sum it over no axes, as long as a small network takes.
 
     def forward_log_det_jacobian(
         self, x: Any, event_ndims: Any = None, name: str = "forward_log_det_jacobian", **kwargs: Any
