@@ -5,6 +5,7 @@ import functools
 import gc
 import importlib
 import os
+import random
 import resource
 import sys
 import typing
@@ -19,6 +20,7 @@ if "tensorflow" not in sys.modules:  # a test file that is run as a program has 
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+import numpy as np
 import pytest
 from absl import app, flags, logging
 
@@ -33,10 +35,13 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """Every test, and every fixture that it is the first to ask for, draws what it draws in any other run."""
-    import keras
+    """Every test, and every fixture that it is the first to ask for, draws what it draws in any other run.
 
-    keras.utils.set_random_seed(0)
+    What draws without a seed takes one from Python's generator or from NumPy's. TensorFlow's own generator is seeded
+    for each file alone: TensorFlow forgets its kernels then, and takes as long to make them again as many a test takes.
+    """
+    random.seed(0)
+    np.random.seed(0)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -53,6 +58,14 @@ def pytest_pyfunc_call(pyfuncitem):
                 yield
             return True
     return (yield)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seed_of_the_file():
+    """TensorFlow's generator begins each file in the same state."""
+    import keras
+
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -64,9 +64,11 @@ def randomize_weights(weights, seed=0):
             weight.assign(values.get(weight.name, keras.ops.convert_to_numpy(weight) + 0.2 * noise))
 
 
-def resnet(channels_in, channels_out, dtype, checkerboard=None, seed=0, bounded=True):
-    """A small convolutional conditioner; `bounded` for the parameters of an affine map."""
-    network = rnvp.networks.ResNet(channels_out, 4, 1, checkerboard, seed=seed, dtype=dtype)
+def convolution_network(channels_in, channels_out, dtype, seed=0, bounded=True):
+    """A convolutional conditioner, the quickest there is; `bounded` for the parameters of an affine map."""
+    initializer = keras.initializers.GlorotUniform(seed)
+    options = dict(activation="tanh", padding="same", kernel_initializer=initializer, dtype=dtype)
+    network = keras.layers.Conv2D(channels_out, 3, **options)
     network = rnvp.networks.TanhScale(network, dtype=dtype) if bounded else network
     network.build((None, None, None, channels_in))
     return network
@@ -130,20 +132,20 @@ def in_training(function, x):
     return Training(function)(x, training=True)
 
 
-def continuous(network, shape, mask=None, **options):
+def continuous(network, shape, mask=None, num_steps=4, **options):
     """A continuous flow whose steps of one length are exact enough for the laws in double precision."""
-    solver = Fixed(DORMAND_PRINCE, 4)
+    solver = Fixed(DORMAND_PRINCE, num_steps)
     return ContinuousFlow(built(network, shape), mask, event_ndims=len(shape), evaluation_solver=solver, **options)
 
 
 def checkerboard_coupling(dtype, channels=2, top_left=1, bijector_fn=affine, seed=0):
     outputs = channels if bijector_fn is additive else 2 * channels
-    network = resnet(channels, outputs, dtype, top_left, seed, bounded=bijector_fn is not additive)
+    network = convolution_network(channels, outputs, dtype, seed, bounded=bijector_fn is not additive)
     return Coupling(Checkerboard(top_left), network, bijector_fn)
 
 
 def channel_coupling(dtype, channels=4, keep_first=True, seed=0):
-    return Coupling(Channel(keep_first), resnet(channels // 2, channels, dtype, seed=seed))
+    return Coupling(Channel(keep_first), convolution_network(channels // 2, channels, dtype, seed))
 
 
 def column_parameters(kept):
@@ -239,6 +241,7 @@ BIJECTORS = {
             rnvp.networks.ConvDynamics(2, 2, 2, activation="sigmoid", seed=0, dtype=dtype),
             (2, 1, 3),
             Channel(num_first=1),
+            num_steps=2,
         ),
         (2, 1, 3),
     ),

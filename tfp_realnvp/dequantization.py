@@ -120,7 +120,7 @@ class VariationalDequantization(Described, keras.layers.Layer):
         channels, policy = input_shape[-1], self.dtype_policy
         self.networks: list[keras.layers.Layer] = []
         for number, seed in enumerate(self._seeds):
-            network = GatedConvNet(2 * channels, self.filters, self.num_blocks, seed, dtype=policy)
+            network = GatedConvNet(2 * channels, self.filters, self.num_blocks, seed, name="network", dtype=policy)
             self.networks.append(ChannelTanhScale(network, dtype=policy, name=f"dequantization_coupling_{number}"))
             self.networks[-1].build((*input_shape[:-1], 2 * channels))
 

@@ -190,7 +190,8 @@ def glow_step(
     def network(name: str, dtype: Any) -> keras.layers.Layer:
         if bound is None:
             return GlowNet(channels // 2, filters, network_seed, name=name, dtype=dtype)
-        return bound(GlowNet(channels, filters, network_seed, dtype=dtype), name=name, dtype=dtype)
+        inner = GlowNet(channels, filters, network_seed, name="network", dtype=dtype)
+        return bound(inner, name=name, dtype=dtype)
 
     conditioner = layers.conditioner(f"{name}_coupling", network, (*size, channels // 2), scale)
     coupling = Coupling(Channel(), conditioner, additive if bound is None else affine)

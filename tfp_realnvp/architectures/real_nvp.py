@@ -241,9 +241,8 @@ def _coupling(
     """
 
     def bounded(name: str, dtype: Any) -> TanhScale:
-        return TanhScale(
-            network(2 * shape[-1], dtype=dtype), initial, not options.use_batch_norm, l2, dtype=dtype, name=name
-        )
+        inner = network(2 * shape[-1], name="network", dtype=dtype)
+        return TanhScale(inner, initial, not options.use_batch_norm, l2, dtype=dtype, name=name)
 
     if use_affine:
         make, bijector_fn = bounded, affine_scale_first if options.scale_first else affine

@@ -99,7 +99,7 @@ class UvA(Architecture):
 def _conditioner(
     out_channels: int, filters: int, num_blocks: int, seed: int | None, name: str, dtype: Any
 ) -> ChannelTanhScale:
-    network = GatedConvNet(out_channels, filters, num_blocks, seed, dtype=dtype)
+    network = GatedConvNet(out_channels, filters, num_blocks, seed, name="network", dtype=dtype)
     return ChannelTanhScale(network, dtype=dtype, name=name)
 
 

@@ -108,7 +108,7 @@ class VectorRealNVP(Standardized):
 
 
 def _conditioner(out_units: int, options: types.SimpleNamespace, seed: int | None, name: str, dtype: Any) -> TanhScale:
-    mlp = MLP(out_units, tuple(options.hidden_units), options.activation, seed, dtype=dtype)
+    mlp = MLP(out_units, tuple(options.hidden_units), options.activation, seed, name="network", dtype=dtype)
     return TanhScale(mlp, dtype=dtype, name=name)
 
 

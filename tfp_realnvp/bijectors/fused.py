@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
@@ -99,6 +100,27 @@ class FusedBijector(DescribedBijector):
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
+
+    # The log-det of a pass has one value per event. TFP would sum it over no axes, as long as a small network takes.
+
+    def forward_log_det_jacobian(
+        self, x: Any, event_ndims: Any = None, name: str = "forward_log_det_jacobian", **kwargs: Any
+    ) -> tf.Tensor:
+        if self._are_events(x, event_ndims, kwargs):
+            return self._cache.log_det("x", tf.convert_to_tensor(x))  # A graph takes in an eager tensor.
+        return super().forward_log_det_jacobian(x, event_ndims, name, **kwargs)
+
+    def inverse_log_det_jacobian(
+        self, y: Any, event_ndims: Any = None, name: str = "inverse_log_det_jacobian", **kwargs: Any
+    ) -> tf.Tensor:
+        if self._are_events(y, event_ndims, kwargs):
+            return -self._cache.log_det("y", tf.convert_to_tensor(y))
+        return super().inverse_log_det_jacobian(y, event_ndims, name, **kwargs)
+
+    def _are_events(self, tensor: Any, event_ndims: Any, kwargs: dict[str, Any]) -> bool:
+        """Whether a log-det is asked for that needs neither a dtype, nor a sum, nor an error."""
+        is_whole = isinstance(event_ndims, (int, np.integer)) and event_ndims == self.forward_min_event_ndims
+        return tf.is_tensor(tensor) and is_whole and not kwargs and tensor.shape.rank is not None
 
     def collect_weights(self, watched: Sequence[tf.Variable] = ()) -> None:
         """Lists the networks' variables in `weights`, so that `tf.Module` finds them.

@@ -86,13 +86,16 @@ class Passes:
 
     def forward_attributes(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """The inverse log-det of the pass from x, under TFP's name for it."""
-        found, _y = self._find_or_compute("x", x)  # The name `_y` keeps y, and with it the pass, alive.
-        return {"ildj": -found.log_det()}
+        return {"ildj": -self.log_det("x", x)}
 
     def inverse_attributes(self, y: tf.Tensor) -> dict[str, tf.Tensor]:
         """The inverse log-det of the pass from y, under TFP's name for it."""
-        found, _x = self._find_or_compute("y", y)
-        return {"ildj": -found.log_det()}
+        return {"ildj": -self.log_det("y", y)}
+
+    def log_det(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
+        """log|det dy/dx| of the pass with `tensor` at its `end`, "x" or "y"."""
+        found, _other = self._find_or_compute(end, tensor)  # The name `_other` keeps the pass alive.
+        return found.log_det()
 
     def version(self) -> int:
         """A number that changes with the values of the weights; in a graph, with the operations that may write them."""
