@@ -47,7 +47,7 @@ def vector():
 
 
 def real_nvp():
-    return rnvp.RealNVP((8, 8, 1), 1, filters=2, num_blocks=1, skip=False, num_bins=17, seed=0, dtype="float64")
+    return rnvp.RealNVP((8, 8, 1), 1, filters=2, num_blocks=1, num_bins=17, seed=0, dtype="float64")
 
 
 def glow():

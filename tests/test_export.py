@@ -31,7 +31,7 @@ CASES = {
         {"images": IMAGES},
         {},
     ),
-    "images": (lambda: rnvp.RealNVP(SHAPE, num_blocks=1, skip=False, **SMALL), {"images": IMAGES}, {}),
+    "images": (lambda: rnvp.RealNVP(SHAPE, num_blocks=1, **SMALL), {"images": IMAGES}, {}),
     "classes": (
         lambda: rnvp.Glow(SHAPE, steps_per_scale=1, num_classes=3, **{**SMALL, "num_scales": 2}),
         {"images": IMAGES},

@@ -185,7 +185,7 @@ def test_averaged_weights_are_evaluated_and_kept_and_training_goes_on_from_the_o
 def test_a_progressive_run_resumes_in_a_phase_and_between_two(tmp_path, eagerly):
     config = tiny(architecture="MRCNF", adapt=True, progressive=True, test_split="test[:5]")
     config.update(validation_split="validation[:5]", learning_rate=0.05)
-    config.model = ml_collections.ConfigDict({"num_scales": 2, "num_blocks": 1, "filters": 2, "solver": "rk4"})
+    config.model = ml_collections.ConfigDict({"num_scales": 2, "num_blocks": 2, "filters": 2, "solver": "rk4"})
     config.model.update(num_steps=1, evaluation_tolerance=0.1)
     run = run_to_the_end(config, tmp_path)
     between = dataclasses.replace(run, crashed=shutil.copytree(run.crashed, tmp_path / "between"))

@@ -82,7 +82,7 @@ def contents(folder):
 
 
 def assert_same(arrays, others):
-    assert len(arrays) > 30 and {*arrays} == {*others}
+    assert len(arrays) > 50 and {*arrays} == {*others}
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, others[name], err_msg=name)
 
