@@ -37,8 +37,8 @@ def pytest_xdist_auto_num_workers():
 def pytest_runtest_setup():
     """Every test, and every fixture that it is the first to ask for, draws what it draws in any other run.
 
-    A draw without a seed takes one from Python's generator or from NumPy's. TensorFlow's own generator is seeded once for
-    each file: with a new seed TensorFlow forgets its kernels, and it takes as long to make them anew as many tests last.
+    A draw without a seed takes one from Python's generator or from NumPy's. TensorFlow's own generator is seeded once
+    for each file: with a new seed TensorFlow forgets its kernels, and makes them anew for as long as many tests last.
     """
     random.seed(0)
     np.random.seed(0)
