@@ -11,6 +11,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.test_split = "test"
     config.flip = False
     config.model.num_scales = 2
-    config.epochs = 20
+    config.epochs = 40
     config.steps_per_epoch = 1000
     return config
