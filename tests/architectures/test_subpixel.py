@@ -91,6 +91,19 @@ def test_a_network_runs_once_a_place_and_pass():
     assert sum(operation.type == "Conv2D" for operation in graph.get_operations()) == 9 * (1 + 2 + 1 + 2)
 
 
+@pytest.mark.parametrize("dequantization", ["uniform", "exact"])
+def test_components_of_any_width_have_finite_probabilities_and_gradients(dequantization):
+    model = small((4, 4, 1), num_bins=256, dequantization=dequantization)
+    for weight in model.trainable_weights:
+        if "conv_out" in weight.path:
+            weight.assign(1000 * weight)  # As log-scales they are far beyond those of float32.
+    images = np.random.default_rng(0).integers(0, 256, [8, 4, 4, 1])
+    with tf.GradientTape() as tape:
+        nats = model(images)
+    gradients = tape.gradient(nats, [weight.value for weight in model.trainable_weights])
+    assert np.isfinite(nats).all() and all(np.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_samples_at_temperature_nothing_are_one_image():
     model = small((4, 4, 3))
     samples = model.sample(3, temperature=0.0, seed=0)

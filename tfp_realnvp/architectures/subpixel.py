@@ -18,6 +18,8 @@ from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, InterpolatingResNet
 
+LARGEST_LOG_SCALE = 20.0  # of a component, in absolute value: far beyond a level or an image, far below float32's end
+
 
 @register
 class SubpixelFlow(Architecture):
@@ -181,7 +183,7 @@ def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit
 
     Args:
       params: tensor whose last axis holds the shift of each channel, the coefficients of `ChannelAutoregressive`, and
-        the logits, locations and log-scales of `LogisticMixture`.
+        the logits, locations and log-scales of `LogisticMixture`; log-scales count as at most 20 in absolute value.
       channels: channels of a pixel.
       num_components: logistics per mixture.
       unit: the typical size of the difference before training.
@@ -197,6 +199,7 @@ def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit
     shift, coefficients, components = tf.split(params, sizes, axis=-1)
     components = tf.reshape(components, tf.concat([tf.shape(params)[:-1], [3, channels, num_components]], 0))
     logits, locs, log_scales = tf.unstack(components, axis=-3)
+    log_scales = tf.clip_by_value(log_scales, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
     apart = tf.linspace(tf.constant(-1.0, params.dtype), 1.0, num_components)
     previous = tf.constant([float(b == c - 1) for c in range(channels) for b in range(c)], params.dtype)
     return tfb.Chain(
