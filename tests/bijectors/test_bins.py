@@ -98,6 +98,15 @@ def test_far_out_levels_keep_probabilities_and_gradients():
         assert np.isfinite(gradient).all() and (np.abs(gradient) > 1).all()
 
 
+def test_the_gradients_of_narrow_bins_are_those_of_the_logarithm_of_their_width():
+    widths = tf.constant([1e-3, 1e-6, 1e-8, 1e-10])
+    with tf.GradientTape() as tape:
+        tape.watch(widths)
+        nats = bins.log_probs(tf.zeros([4]), widths, False, False)
+    np.testing.assert_allclose(nats, np.log(widths / 4), rtol=1e-3)
+    np.testing.assert_allclose(tape.gradient(nats, widths), 1 / widths, rtol=1e-3)
+
+
 def test_gradients_are_slopes():
     model = random_flow("float64")
     images, weights = every_image(4)[::51], model.trainable_weights

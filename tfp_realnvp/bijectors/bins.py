@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
@@ -216,7 +215,9 @@ def log_probs(low: tf.Tensor, high: tf.Tensor, is_first: tf.Tensor, is_last: tf.
     zeros = tf.zeros_like(low)
     below = tf.where(is_last, zeros, tf.math.log_sigmoid(high))
     above = tf.where(is_first, zeros, tf.math.log_sigmoid(-low))
-    between = tf.where(is_first | is_last, zeros, tfp.math.log1mexp(tf.maximum(high - low, NARROWEST)))
+    # TFP's log1mexp has a branch for wide bins, whose gradient is NaN at narrow ones.
+    between = tf.math.log(-tf.math.expm1(-tf.maximum(high - low, NARROWEST)))
+    between = tf.where(is_first | is_last, zeros, between)
     return below + above + between
 
 
