@@ -1,0 +1,60 @@
+"""The training of one of this package's flows against the clock, for `equal_time`."""
+
+import functools
+import importlib
+import time
+
+import numpy as np
+import tensorflow as tf
+
+import tfp_realnvp as rnvp
+from benchmarks import quality
+from train import data, train
+from train.optimizers import OPTIMIZERS
+
+POINTS = 25  # of a curve
+
+
+class Training:
+    """The training of a flow against the clock.
+
+    Args:
+      config: module of train/configs.
+      options: further options of the model.
+      dataset: name of the data set.
+    """
+
+    def __init__(self, config, options, dataset):
+        self._config = importlib.import_module(f"train.configs.{config}").get_config()
+        self._config.update(dataset=dataset, conditional=False, flip=dataset == "cifar10")
+        self._config.model.update(options)
+
+    def result(self, data_dir, test_split, seconds):
+        """Trains for this number of seconds; the steps, the weights, the curve and the bits/dim of test images.
+
+        A flow is evaluated as its config says. One with exact probabilities is evaluated by them, too.
+        """
+        config = self._config
+        if config.threads_per_operation:
+            tf.config.threading.set_intra_op_parallelism_threads(config.threads_per_operation)
+        examples, test = (data.load(config, split, data_dir) for split in (config.train_split, test_split))
+        batches = functools.partial(data.training_batches, examples, config.batch_size, config.seed, flip=config.flip)
+        model, stream = train.new_model(config, examples, batches(), steps_per_epoch=1), iter(batches())
+        numbers = dict(beta_2=config.beta_2, epsilon=1e-8, global_clipnorm=config.clip_norm)
+        model.compile(OPTIMIZERS[config.optimizer](0.0, **numbers))
+        model.train_on_batch(next(stream))  # The graph is made before the clock starts.
+        start, spent, curve, losses = time.perf_counter(), 0.0, {}, []
+        while spent < 1:
+            model.optimizer.learning_rate = config.learning_rate * quality.rate(len(losses), spent)
+            losses.append(model.train_on_batch(next(stream), return_dict=True)["bits_per_dim"])
+            spent = (time.perf_counter() - start) / seconds
+            if spent * POINTS > len(curve) + 1:
+                curve[str(round(spent * seconds, 1))] = float(np.mean(losses[-max(len(losses) // POINTS, 20) :]))
+        test_batches = data.evaluation_batches(test, config.evaluation.batch_size)
+        bits = lambda nats: rnvp.evaluation.bits_per_dim(model, nats)[0]
+        nats = {"bits/dim": model.predict(test_batches, verbose=0)}
+        if config.architecture == "SubpixelFlow" and not model.is_exact:
+            nats["of 8 draws"] = rnvp.evaluation.log_likelihood(model, test_batches, num_draws=8)
+            nats["exact"] = rnvp.evaluation.exact(model, test_batches)
+        rows = {name: bits(values) for name, values in nats.items()}
+        return {"weights": model.count_params(), "steps": len(losses), "curve": curve, **rows}
