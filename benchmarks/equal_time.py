@@ -7,36 +7,12 @@ step, after the graph is made. The learning rate falls linearly in the second ha
 bits/dim, which are a bound for all flows but the exact one.
 """
 
-import matplotlib
 from absl import app, flags
 
 from benchmarks import report, workers
 from benchmarks.peers import Maker
+from benchmarks.timed_training import FLOWS, draw
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
-SMALL = {  # Flow ↦ module of train/configs and further options of its model, for images of 28×28 pixels.
-    "UvA multi-scale": ("uva_multiscale", {}),
-    "RealNVP": ("fashion_mnist_small", {}),
-    "Glow": ("glow_mnist", {}),
-    "MRCNF": ("cifar10_mrcnf", {}),
-    "SubpixelFlow with uniform noise": ("mnist_fast", {"dequantization": "uniform"}),
-    "SubpixelFlow with learned noise": ("mnist_fast", {"dequantization": "variational"}),
-    "exact SubpixelFlow": ("mnist_fast", {}),
-}
-FLOWS = {
-    "mnist": SMALL,
-    "fashion_mnist": SMALL,
-    "cifar10": {
-        **SMALL,
-        "RealNVP": ("cifar10_small", {}),
-        "Glow": ("glow_cifar10_small", {}),
-        "SubpixelFlow with uniform noise": ("cifar10_fast", {"dequantization": "uniform"}),
-        "SubpixelFlow with learned noise": ("cifar10_fast", {"dequantization": "variational"}),
-        "exact SubpixelFlow": ("cifar10_fast", {}),
-    },
-}
 _DATASET = flags.DEFINE_enum("dataset", "cifar10", list(FLOWS), "Data set of TFDS.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TFDS's data sets; default: TFDS's own.")
 _SECONDS = flags.DEFINE_integer("seconds", 300, "Of the training of each flow.", lower_bound=1)
@@ -64,23 +40,6 @@ def main(argv):
     draw({name: result["curve"] for name, result in results.items()}, _OUT.value)
     rows = [{"flow": name, **result, "curve": [*result["curve"].items()]} for name, result in results.items()]
     print("\n".join(report.table(rows)))
-
-
-def draw(curves, path):
-    """Draws {flow: {seconds: bits/dim}} into a PNG file."""
-    figure, axes = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
-    for name, curve in curves.items():
-        axes.plot([float(second) for second in curve], [*curve.values()], label=name)
-    last = [[*curve.values()][-1] for curve in curves.values()]
-    axes.set(
-        xlabel="seconds",
-        ylabel="bits/dim of the training",
-        ylim=(min(last) - 0.1, 1.5 * max(last) - 0.5 * min(last) + 0.5),
-    )
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The training of one of this package's flows against the clock, for `equal_time`."""
+"""The flows of `equal_time`, the training of one of them against the clock, and the picture of the curves."""
 
 import functools
 import importlib
 import time
 
+import matplotlib
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +13,30 @@ from benchmarks import quality
 from train import data, train
 from train.optimizers import OPTIMIZERS
 
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+SMALL = {  # Flow ↦ module of train/configs and further options of its model, for images of 28×28 pixels.
+    "UvA multi-scale": ("uva_multiscale", {}),
+    "RealNVP": ("fashion_mnist_small", {}),
+    "Glow": ("glow_mnist", {}),
+    "MRCNF": ("cifar10_mrcnf", {}),
+    "SubpixelFlow with uniform noise": ("mnist_fast", {"dequantization": "uniform"}),
+    "SubpixelFlow with learned noise": ("mnist_fast", {"dequantization": "variational"}),
+    "exact SubpixelFlow": ("mnist_fast", {}),
+}
+FLOWS = {
+    "mnist": SMALL,
+    "fashion_mnist": SMALL,
+    "cifar10": {
+        **SMALL,
+        "RealNVP": ("cifar10_small", {}),
+        "Glow": ("glow_cifar10_small", {}),
+        "SubpixelFlow with uniform noise": ("cifar10_fast", {"dequantization": "uniform"}),
+        "SubpixelFlow with learned noise": ("cifar10_fast", {"dequantization": "variational"}),
+        "exact SubpixelFlow": ("cifar10_fast", {}),
+    },
+}
 POINTS = 25  # of a curve
 
 
@@ -58,3 +83,20 @@ class Training:
             nats["exact"] = rnvp.evaluation.exact(model, test_batches)
         rows = {name: bits(values) for name, values in nats.items()}
         return {"weights": model.count_params(), "steps": len(losses), "curve": curve, **rows}
+
+
+def draw(curves, path):
+    """Draws {flow: {seconds: bits/dim}} into a PNG file."""
+    figure, axes = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
+    for name, curve in curves.items():
+        axes.plot([float(second) for second in curve], [*curve.values()], label=name)
+    last = [[*curve.values()][-1] for curve in curves.values()]
+    axes.set(
+        xlabel="seconds",
+        ylabel="bits/dim of the training",
+        ylim=(min(last) - 0.1, 1.5 * max(last) - 0.5 * min(last) + 0.5),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,13 +1,16 @@
 """The benchmarks' parts that need no peers, at tiny sizes."""
 
+import importlib
+import inspect
 import types
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from benchmarks import compression, continuous, curves, flops, peers, quality, report, steps, timing, workers
+from benchmarks import coders, continuous, curves, flops, peers, quality, report, steps, timed_training, timing, workers
 from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
 from benchmarks.peers import continuous as blocks
 
@@ -178,12 +181,25 @@ if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))
 
 
+@pytest.mark.parametrize("dataset", timed_training.FLOWS)
+def test_flows_of_equal_time_take_their_options(dataset):
+    for config, options in timed_training.FLOWS[dataset].values():
+        config = importlib.import_module(f"train.configs.{config}").get_config()
+        assert {*config.model, *options} <= {*inspect.signature(getattr(rnvp, config.architecture)).parameters}
+
+
+def test_curves_of_equal_time_are_drawn(tmp_path):
+    timed_training.draw({"one": {"1.0": 5.0, "2.0": 4.0}, "two": {"1.0": 6.0, "2.0": 5.0}}, tmp_path / "curves.png")
+    with PIL.Image.open(tmp_path / "curves.png") as picture:
+        assert np.asarray(picture).std() > 0
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_formats_and_the_codec_give_the_images_back(channels):
     images = np.random.default_rng(0).integers(120, 136, [6, 4, 4, channels]).astype(np.uint8)
     model = rnvp.SubpixelFlow(images.shape[1:], num_scales=1, filters=4, num_blocks=1, dequantization="exact", seed=0)
-    formats = {name: compression.FORMATS[name] for name in ("PNG", "WebP, lossless")}
-    *rows, ideal = compression.compared(model, images, 3, formats)  # It compares the decoded images.
+    formats = {name: coders.FORMATS[name] for name in ("PNG", "WebP, lossless")}
+    *rows, ideal = coders.compared(model, images, 3, formats)  # It compares the decoded images.
     assert [row["coder"] for row in rows[:2]] == list(formats)
     assert ("±" in rows[0], "±" in rows[2]) == (True, False)  # Of files, not of one mosaic.
     assert rows[-1]["bits/dim"] > ideal["bits/dim"] > 4  # bits, of 16 levels at random
