@@ -71,7 +71,7 @@ class Files:
 
 
 class Mosaic:
-    """One file for all images, side by side in about as many rows as columns.
+    """One file for all images, in about as many rows as columns, as far as the number of images divides.
 
     Args:
       options: of Pillow's `save`.

@@ -28,9 +28,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --split=test")
     if importlib.util.find_spec("pillow_jxl") is None:
-        raise SystemExit(
-            "error: JPEG XL needs the pillow-jxl-plugin of requirements-bench.txt: `make benchmark` installs it"
-        )
+        raise SystemExit("error: JPEG XL needs pillow-jxl-plugin: `make .venv/installed-bench` installs it")
     importlib.import_module("pillow_jxl")  # It registers its format with Pillow.
     config = default.get_config()
     config.dataset = _DATASET.value

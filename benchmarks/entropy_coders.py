@@ -24,7 +24,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --lanes=10")
     if importlib.util.find_spec("constriction") is None:
-        raise SystemExit("error: constriction is missing, see requirements-bench.txt; `make benchmark` installs it")
+        raise SystemExit("error: constriction is missing: `make .venv/installed-bench` installs it")
     random = np.random.default_rng(0)
     probabilities = random.beta(0.3, 0.3, [_LANES.value, _DECISIONS.value])  # Of False: most decisions are easy.
     decisions = random.random(probabilities.shape) >= probabilities

@@ -3,8 +3,8 @@
   python -m benchmarks.equal_time --dataset=mnist --data_dir=DIR --seconds=300 --out=docs/figures/equal_time_mnist.png
 
 A flow has the model and the optimizer of its config, and each has a process of its own. The clock starts at the first
-step, after the graph is made. The learning rate falls linearly in the second half. A curve shows the training's
-bits/dim, which are a bound for all flows but the exact one.
+step, after the graph is made. The learning rate falls linearly in the second half, for all flows alike. A curve shows
+the training's bits/dim, which are a bound for all flows but the exact one.
 """
 
 from absl import app, flags

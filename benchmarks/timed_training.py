@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import pathlib
 import time
 
 import matplotlib
@@ -98,5 +99,6 @@ def draw(curves, path):
     )
     axes.grid(alpha=0.3)
     axes.legend()
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -76,8 +76,8 @@ MUTANTS = (
     Mutant(
         "a squeeze in another order",
         "tfp_realnvp/bijectors/reshaping.py",
-        "for position in (0, 3, 1, 2)",
-        "for position in (0, 1, 3, 2)",
+        "_in_order(x, (0, 3, 1, 2))",
+        "_in_order(x, (0, 1, 3, 2))",
         ("tests/bijectors/test_reshaping.py",),
     ),
     Mutant(
@@ -194,10 +194,31 @@ MUTANTS = (
     ),
     Mutant(
         "Adam without its second bias correction",
-        "tfp_realnvp/optimizers.py",
+        "tfp_realnvp/optimizers/adam.py",
         "correction = tf.sqrt(1 - power(self.beta_2)) / (1 - power(self.beta_1))",
         "correction = 1 / (1 - tf.pow(self.beta_1, step))",
         ("tests/test_optimizers.py",),
+    ),
+    Mutant(
+        "Muon without the step ahead of its momentum",
+        "tfp_realnvp/optimizers/muon.py",
+        "gradient + momentum * mean",
+        "mean",
+        ("tests/test_optimizers.py",),
+    ),
+    Mutant(
+        "Muon for vectors",
+        "tfp_realnvp/optimizers/muon.py",
+        "len(variable.shape) > 1",
+        "True",
+        ("tests/test_optimizers.py",),
+    ),
+    Mutant(
+        "a code whose last bin is closed",
+        "tfp_realnvp/compression/decisions.py",
+        "middle + self.size >= self._num_bins",
+        "middle + self.size > self._num_bins",
+        ("tests/compression/test_codec.py",),
     ),
     Mutant(
         "a mean over draws that forgets their number",

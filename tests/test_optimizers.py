@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfp_realnvp as rnvp
 from tests.families import flows
 from tfp_realnvp import optimizers
 from tfp_realnvp.optimizers.muon import orthogonalized
@@ -113,7 +114,9 @@ def test_directions_of_a_matrix_get_equal_lengths(shape):
         orthogonalized(matrix), keras.optimizers.Muon().zeropower_via_newtonschulz5(matrix, 5), atol=1e-5
     )
     left, _, right = np.linalg.svd(matrix, full_matrices=False)
-    np.testing.assert_allclose(np.sum(left @ right * orthogonalized(matrix).numpy()), min(shape), rtol=0.35)
+    lengths = left.T @ orthogonalized(matrix).numpy() @ right.T  # Diagonal: each direction keeps its own.
+    np.testing.assert_allclose(lengths, np.diag(np.diag(lengths)), atol=1e-3)
+    assert (np.diag(lengths) > 0.65).all() and (np.diag(lengths) < 1.25).all()
     np.testing.assert_array_equal(orthogonalized(tf.zeros(shape)), np.zeros(shape))
 
 
@@ -156,6 +159,23 @@ def test_muon_skips_a_step_whose_gradients_are_not_finite():
         values.append(np.concatenate([value.ravel() for value in state]))
     np.testing.assert_array_equal(values[0], values[1])
     assert np.isfinite(values[2]).all() and (values[2][:12] != values[1][:12]).all()
+
+
+def test_a_training_by_muon_goes_on_from_its_file(tmp_path):
+    x = np.random.default_rng(0).normal(size=[32, 2]).astype(np.float32)
+    model = rnvp.VectorRealNVP((2,), 2, hidden_units=[4], seed=0)
+    model.compile(optimizers.Muon(1e-2, use_ema=True))
+    fit = lambda model: model.fit(x, batch_size=16, shuffle=False, verbose=0)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    again = rnvp.load_model(tmp_path / "model.keras")
+    for each in (model, again):
+        fit(each)
+    assert isinstance(again.optimizer, optimizers.Muon)
+    for weight, expected in zip(
+        again.weights + again.optimizer.variables, model.weights + model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected, err_msg=expected.path)
 
 
 def test_muon_is_saved_with_its_momentum_and_refuses_a_wrong_one():

@@ -74,6 +74,8 @@ def check_run(
     config = check_config(config)
     check_workdir(config, workdir)
     strategies.check_replicas(strategy, config.batch_size, config.steps_per_execution)
+    if config.optimizer == "Muon" and isinstance(strategy, tf.distribute.TPUStrategy):
+        raise ValueError("optimizer must be Adam on a TPU, whose matrix products are too coarse for Muon; got Muon")
     splits = data.load_splits(config, data_dir)
     if splits.test.num_bins is None and config.evaluation.num_draws > 1:
         raise ValueError(f"evaluation.num_draws must be 1 for continuous data; got {config.evaluation.num_draws}")

@@ -177,10 +177,6 @@ def test_missing_peers_are_named(command_line, monkeypatch):
         command_line("--only=step", program="benchmarks.main")
 
 
-if __name__ == "__main__":
-    raise SystemExit(pytest.main([__file__]))
-
-
 @pytest.mark.parametrize("dataset", timed_training.FLOWS)
 def test_flows_of_equal_time_take_their_options(dataset):
     for config, options in timed_training.FLOWS[dataset].values():
@@ -203,3 +199,7 @@ def test_formats_and_the_codec_give_the_images_back(channels):
     assert [row["coder"] for row in rows[:2]] == list(formats)
     assert ("±" in rows[0], "±" in rows[2]) == (True, False)  # Of files, not of one mosaic.
     assert rows[-1]["bits/dim"] > ideal["bits/dim"] > 4  # bits, of 16 levels at random
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

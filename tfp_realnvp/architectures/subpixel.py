@@ -183,7 +183,7 @@ def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit
 
     Args:
       params: tensor whose last axis holds the shift of each channel, the coefficients of `ChannelAutoregressive`, and
-        the logits, locations and log-scales of `LogisticMixture`; log-scales count as at most 20 in absolute value.
+        the logits, locations and log-scales of `LogisticMixture`. Log-scales are clipped at ± `LARGEST_LOG_SCALE`.
       channels: channels of a pixel.
       num_components: logistics per mixture.
       unit: the typical size of the difference before training.

@@ -30,7 +30,7 @@ from tfp_realnvp.representation import layers_of
 NARROWEST = 2.0**-40  # of a bin, as a difference of latents: its probability is at least about 1e-12
 
 At = Callable[[tf.Tensor], tf.Tensor]
-# (bijector_fn, params, latents, at) ↦ levels, where bijector_fn(params) is the map of the entries
+# A choice gives the levels from (bijector_fn, params, latents, at). bijector_fn(params) is the map of the entries.
 Choice = Callable[[Callable[[tf.Tensor], Any], tf.Tensor, tf.Tensor, At], tf.Tensor]
 
 
@@ -186,7 +186,7 @@ def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
     def step(number: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         candidates = levels + halves[number % bits]
         is_level = candidates < num_bins  # Beyond the last level a map may be NaN.
-        (latents,) = forward(f, Bins.of(levels, at, [candidates])).edges  # Of earlier channels the middles count.
+        (latents,) = forward(f, Bins.of(levels, at, [candidates])).edges  # Earlier channels count by their middles.
         candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # Anywhere else NaN goes on as NaN.
         is_turn = (tf.range(z.shape[-1]) == number // bits) | (turns == 1)
         return number + 1, tf.where(is_turn & is_level & ~(latents > z), candidates, levels)

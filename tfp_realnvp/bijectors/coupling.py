@@ -80,7 +80,7 @@ def diagonal(params: tf.Tensor) -> tfb.Bijector:
 
 
 class _Affine(FusedBijector):
-    """The map of `affine` or `affine_scale_first`; a `tfb.Chain` of a shift and a scale takes five times as long.
+    """The map of `affine` or `affine_scale_first`; a `tfb.Chain` of a shift and a scale takes longer.
 
     Args:
       shift, log_scale: tensors.
@@ -185,7 +185,7 @@ class Coupling(FusedBijector):
                 f"that another one has changed: {self}"
             )
         mapped = bins.forward(self._bijector_fn(self._params(kept.middle)), changed)
-        # The middles of mapped entries count no more. As data they keep gradients out of the networks' inputs.
+        # Nothing reads the middle of a mapped entry. The unmapped middle is data, so no gradient passes through it.
         mapped = mapped._replace(middle=changed.middle, is_mapped=np.ones_like(mapped.is_mapped))
         return kept.merged(self._mask.merge, mapped)
 
@@ -227,16 +227,15 @@ class Coupling(FusedBijector):
         return unfused(tf.cast(params, kept.dtype))
 
 
-# A fused bijector has both values at once, without the bookkeeping of TFP's public methods.
-
-
 def _forward_and_log_det(f: tfb.Bijector, x: tf.Tensor, ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """f(x) and its log-det over `ndims` axes. A fused map has both at once."""
     if isinstance(f, FusedBijector):
         return f._forward_and_log_det(x)
     return f.forward(x), f.forward_log_det_jacobian(x, ndims)
 
 
 def _inverse_and_log_det(f: tfb.Bijector, y: tf.Tensor, ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same of the inverse map."""
     if isinstance(f, FusedBijector):
         return f._inverse_and_log_det(y)
     return f.inverse(y), f.inverse_log_det_jacobian(y, ndims)

@@ -101,7 +101,7 @@ class FusedBijector(DescribedBijector):
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define _inverse_and_log_det(y) -> x, log_det")
 
-    # The log-det of a pass has one value per event. TFP would sum it over no axes, as long as a small network takes.
+    # The log-det of a pass has one value per event. TFP would sum it over no axes.
 
     def forward_log_det_jacobian(
         self, x: Any, event_ndims: Any = None, name: str = "forward_log_det_jacobian", **kwargs: Any
@@ -118,9 +118,11 @@ class FusedBijector(DescribedBijector):
         return super().inverse_log_det_jacobian(y, event_ndims, name, **kwargs)
 
     def _are_events(self, tensor: Any, event_ndims: Any, kwargs: dict[str, Any]) -> bool:
-        """Whether a log-det is asked for that needs neither a dtype, nor a sum, nor an error."""
+        """Whether the log-det has one value per event of a tensor of this bijector's dtype."""
         is_whole = isinstance(event_ndims, (int, np.integer)) and event_ndims == self.forward_min_event_ndims
-        return tf.is_tensor(tensor) and is_whole and not kwargs and tensor.shape.rank is not None
+        if not tf.is_tensor(tensor) or not is_whole or kwargs:
+            return False
+        return tensor.shape.rank is not None and self.dtype in (None, tensor.dtype)
 
     def collect_weights(self, watched: Sequence[tf.Variable] = ()) -> None:
         """Lists the networks' variables in `weights`, so that `tf.Module` finds them.

@@ -264,5 +264,5 @@ def first_channels(x: tf.Tensor, number: int | None = None) -> tuple[tf.Tensor, 
     Example: `first, others = first_channels(tf.zeros([8, 16, 16, 3]))` has 1 and 2 channels.
     """
     number = number or x.shape[-1] // 2
-    first, others = tf.split(x, [number, -1], axis=-1)  # Slices would have gradients of the size of x, and their sum.
+    first, others = tf.split(x, [number, -1], axis=-1)  # A slice has a gradient of the size of x.
     return first, others

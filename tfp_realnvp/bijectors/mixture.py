@@ -78,11 +78,12 @@ class LogisticMixture(FusedBijector):
 
     def _params_for(self, x: tf.Tensor) -> list[tf.Tensor]:
         """The parameters [K, ...] with an axis for each axis of x behind the first."""
-        params = []
+        rank, params = tf.rank(x) if x.shape.rank is None else x.shape.rank, []
         for param in self._params:
-            sizes = tf.shape(param)
-            ones = [1] * max(x.shape.rank + 1 - param.shape.rank, 0)
-            params.append(tf.reshape(param, tf.concat([sizes[:1], ones, sizes[1:]], 0)) if ones else param)
+            if x.shape.rank is None or x.shape.rank + 1 > param.shape.rank:
+                ones = tf.ones([tf.maximum(rank + 1 - param.shape.rank, 0)], tf.int32)
+                param = tf.reshape(param, tf.concat([tf.shape(param)[:1], ones, tf.shape(param)[1:]], 0))
+            params.append(param)
         return params
 
 

@@ -22,7 +22,7 @@ class Enough(Exception):
 class Halves:
     """The probabilities of the halves of bins.
 
-    A function for each kind of map is traced once, and serves the encoder and the decoder: they compute the same.
+    A function is traced once for each kind of map. It serves the encoder and the decoder, so both get the same numbers.
 
     Args:
       standard: function of a latent that makes it a standard logistic one.
@@ -32,18 +32,24 @@ class Halves:
 
     def __init__(self, standard: Callable[[tf.Tensor], tf.Tensor]) -> None:
         self._standard = standard
-        self._traced: dict[Any, Callable[..., Any]] = {}
+        self._traced: dict[Any, tuple[Any, Callable[..., Any]]] = {}
 
-    def of(self, bijector_fn: Callable[[tf.Tensor], Any]) -> Callable[..., Any]:
-        """The function of bins of entries that pass the maps of `bijector_fn`.
+    def of(self, bijector_fn: Callable[[tf.Tensor], Any], params: tf.Tensor) -> Callable[..., Any]:
+        """The function of bins of entries that pass the map `bijector_fn(params)`.
 
-        Its arguments are the parameters of the map, the middles of the levels, of which those of earlier channels
-        count, the middles of the bins, all as values in front of the map, the latents of the bins' ends, and whether a
-        bin is open at its low or its high end. It gives the probability of the lower half and the latent of the middle.
+        Its arguments, all but the last as values in front of the map or behind it:
+          levels: the middles of all levels, of which those of earlier channels count.
+          middle: the middles of the bins.
+          ends: the latents of the bins' ends.
+          is_open: whether each end is open.
+
+        It gives the probability of the lower half, and the latent of the middle.
         """
-        if bijector_fn not in self._traced:
-            self._traced[bijector_fn] = tf.function(functools.partial(self._halves, bijector_fn), autograph=False)
-        return self._traced[bijector_fn]
+        key = id(bijector_fn), *params.shape
+        if key not in self._traced:
+            traced = tf.function(functools.partial(self._halves, bijector_fn), autograph=False)
+            self._traced[key] = bijector_fn, traced  # While it is kept here, no other function gets its id.
+        return functools.partial(self._traced[key][1], params)
 
     def _halves(
         self,
@@ -66,7 +72,6 @@ class Halving:
 
     Args:
       halves: function of `Halves.of`.
-      params: tensor, the parameters of the map.
       levels: tensor of the entries' shape, the levels, of which those of the channels before an entry count.
       at: function of levels, which gives the values in front of the map.
       num_bins: number of levels.
@@ -75,13 +80,11 @@ class Halving:
       first: the first level of each bin.
       size: number of levels of each bin.
 
-    Example: `Halving(halves.of(bijector_fn), params, levels, at, num_bins=256).frequencies()`
+    Example: `Halving(halves.of(bijector_fn, params), levels, at, num_bins=256).frequencies()`
     """
 
-    def __init__(
-        self, halves: Callable[..., Any], params: tf.Tensor, levels: tf.Tensor, at: bins.At, num_bins: int
-    ) -> None:
-        self._halves = functools.partial(halves, params, at(levels + 0.5))
+    def __init__(self, halves: Callable[..., Any], levels: tf.Tensor, at: bins.At, num_bins: int) -> None:
+        self._halves = functools.partial(halves, at(levels + 0.5))
         self._at, self._num_bins = at, num_bins
         self.size = 2 ** (num_bins - 1).bit_length()
         self.first = self._low = self._high = tf.zeros_like(levels)
@@ -123,7 +126,7 @@ class Writer:
         Args:
           bijector_fn, params, levels, at: as of `bins.Choice`, with the levels in place of the latents.
         """
-        halving, parts = Halving(self._halves.of(bijector_fn), params, levels, at, self._num_bins), []
+        halving, parts = Halving(self._halves.of(bijector_fn, params), levels, at, self._num_bins), []
         while halving.size > 1:
             frequencies = halving.frequencies()
             is_upper = (levels >= halving.first + halving.size).numpy()
@@ -168,9 +171,9 @@ class Reader:
         """
         if len(self.parts) == self._num_parts:
             raise Enough
-        halves, levels = self._halves.of(bijector_fn), np.zeros(z.shape)
+        halves, levels = self._halves.of(bijector_fn, params), np.zeros(z.shape)
         for turn in _turns(bijector_fn(params), z):
-            halving = Halving(halves, params, tf.constant(levels, z.dtype), at, self._num_bins)
+            halving = Halving(halves, tf.constant(levels, z.dtype), at, self._num_bins)
             while halving.size > 1:
                 frequencies = _rows(halving.frequencies()[turn])
                 is_upper = np.zeros(z.shape, bool)

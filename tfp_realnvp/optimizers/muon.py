@@ -7,13 +7,13 @@ import tensorflow as tf
 from tfp_realnvp.common import register
 from tfp_realnvp.optimizers.adam import Adam
 
-QUINTIC = 3.4445, -4.7750, 2.0315  # Its iteration takes singular values from 0 to 1 near 1 in five steps.
-RMS = 0.2  # of an update's entries at a learning rate of 1, as of an update by Adam
+QUINTIC = 3.4445, -4.7750, 2.0315  # Five steps bring singular values above about 0.003 of the norm near 1.
+RMS = 0.2  # the root mean square of an update's entries at a learning rate of 1, about that of Adam
 
 
 @register
 class Muon(Adam):
-    """Muon for the kernels of layers, and `Adam` for all other weights.
+    """Muon for the kernels of convolutions and dense layers, and `Adam` for all other weights.
 
     ```none
     m ← μ m + g,    W ← W − rate · 0.2 √max(n, k) · O(g + μ m)
@@ -21,8 +21,14 @@ class Muon(Adam):
     ```
 
     The update of a kernel has no direction that is larger than the others, so that rare features learn as quickly as
-    common ones. A convolution's kernel counts as a matrix with a row for each of its inputs. Kernels are the weights
-    named "kernel" of at least two axes, as Keras names them. Keras's own Muon takes matrices alone.
+    common ones. A convolution's kernel counts as a matrix with a row for each of its inputs. Keras's own Muon takes
+    matrices alone.
+
+    Kernels are the weights named "kernel" of at least two axes, as Keras names them. Adam moves all others, such as the
+    weight-normalized filters of `ResNet`, so `RealNVP` over images gains nothing. Adam's second moment of a kernel is
+    kept, but not used.
+
+    The iteration needs matrix products in float32: in bfloat16, TensorFlow's default on a TPU, it may diverge.
 
     Args:
       *args, **kwargs: as for `Adam`. The learning rate is that of both.
@@ -61,6 +67,7 @@ class Muon(Adam):
         if not self._is_kernel[self.index_of(variable)]:
             super().update_step(gradient, variable, {dtype: numbers_of_adam})
             return
+        # The operations on handles act on the copy of a replica, as Adam's own does.
         gradient, handle = tf.cast(gradient, dtype), self.moments_of_gradient(variable)[0].value.handle
         mean = momentum * tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) + gradient
         tf.raw_ops.AssignVariableOp(resource=handle, value=mean)
@@ -70,7 +77,7 @@ class Muon(Adam):
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
-    """U Vᵀ for a matrix U S Vᵀ, with singular values between about 0.7 and 1.2 instead of 1.
+    """U Vᵀ for a matrix U S Vᵀ, but with singular values between about 0.7 and 1.2, and near 0 where S is.
 
     ```none
     X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X      five times, from M / |M|
@@ -84,7 +91,7 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     Returns:
       Tensor [n, k].
 
-    Example: `orthogonalized(tf.constant([[3.0, 0.0], [0.0, 2.0]]))` is about the identity.
+    Example: `orthogonalized(tf.constant([[3.0, 0.0], [0.0, 2.0]]))` is diagonal, with entries from 0.7 to 1.2.
     """
     if matrix.shape[0] < matrix.shape[1]:
         return tf.transpose(orthogonalized(tf.transpose(matrix)))

@@ -73,7 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.max_skipped = 10  # number in a row of skipped steps (loss or gradient not finite) that ends the run
     config.ema_momentum = 0.0  # of moving averages of the weights, to evaluate and keep instead; 0 for none
 
-    # Threads of each operation in training; 0 for TensorFlow's choice, one per core. With 1, operations run side by
+    # Threads of each operation in --mode=train; 0 for TensorFlow's choice, one per core. With 1, operations run side by
     # side, which is faster for a flow of many independent networks, such as a SubpixelFlow of exact probabilities.
     config.threads_per_operation = 0
 
