@@ -617,5 +617,17 @@ def test_networks_that_build_themselves_show_their_weights_after_the_first_call(
     assert coupling.networks == (coupling.parameters["conditioner"],)
 
 
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_log_dets_of_arrays_and_of_batches_as_events_are_sums_of_those_of_events(direction):
+    coupling, x = leaf(Counted), images()
+    log_det = getattr(coupling, f"{direction}_log_det_jacobian")
+    nats = log_det(x, 3)
+    assert nats.shape == x.shape[:1]
+    np.testing.assert_allclose(log_det(x.numpy(), 3), nats, rtol=1e-6)
+    np.testing.assert_allclose(log_det(x, 4), tf.reduce_sum(nats), rtol=1e-5)
+    with pytest.raises(ValueError, match="event_ndims"):
+        log_det(x, 2)
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))

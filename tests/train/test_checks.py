@@ -2,6 +2,7 @@
 
 import ml_collections
 import pytest
+import tensorflow as tf
 
 from tests.train.tiny_runs import OFFICIAL, tiny
 from train import train
@@ -75,6 +76,14 @@ def test_a_family_with_a_standardization_must_learn_it(architecture, tmp_path):
     config.model = ml_collections.ConfigDict()
     with pytest.raises(ValueError, match=f"adapt must be True for architecture {architecture}, .* got False"):
         train.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_muon_is_refused_on_a_tpu(tmp_path, monkeypatch):
+    strategy = tf.distribute.get_strategy()
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", type(strategy))
+    with pytest.raises(ValueError, match="optimizer must be Adam on a TPU.*got Muon"):
+        train.train_and_evaluate(tiny(optimizer="Muon"), tmp_path / "run", strategy=strategy)
     assert not (tmp_path / "run").exists()
 
 
