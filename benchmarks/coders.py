@@ -26,7 +26,8 @@ def compared(model, images, batch_size, formats):
     coders["tfp_realnvp, one archive"] = Archive(codec)
     rows = [measured(name, coder, images) for name, coder in coders.items()]
     bits = rnvp.compression.code_length(model, images).sum()
-    return [*rows, {"coder": "−Σ log2 P", "bits/dim": bits / images.size, "bytes an image": bits / 8 / len(images)}]
+    ideal = {"bits/dim": f"{bits / images.size:.4f}", "bytes an image": f"{bits / 8 / len(images):.1f}"}
+    return [*rows, {"coder": "−Σ log2 P", **ideal}]
 
 
 def measured(name, coder, images):
@@ -40,8 +41,8 @@ def measured(name, coder, images):
     sizes = np.array([len(file) for file in files])
     row = {
         "coder": name,
-        "bits/dim": 8 * sizes.sum() / images.size,
-        "bytes an image": sizes.sum() / len(images),
+        "bits/dim": f"{8 * sizes.sum() / images.size:.4f}",
+        "bytes an image": f"{sizes.sum() / len(images):.1f}",
         "images/s, encoded": len(images) / (between - start),
         "images/s, decoded": len(images) / (end - between),
     }

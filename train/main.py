@@ -189,7 +189,13 @@ def run_mode() -> None:
         "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),
     }
     if _MODE.value == "train" and config.threads_per_operation > 0:
-        tf.config.threading.set_intra_op_parallelism_threads(config.threads_per_operation)  # before its first operation
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(config.threads_per_operation)
+        except RuntimeError:
+            raise ValueError(
+                "threads_per_operation must be 0 in a process that has used TensorFlow; got "
+                f"{config.threads_per_operation}"
+            ) from None
     try:
         modes[_MODE.value]()
     except tf.errors.OpError as error:

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfp_realnvp as rnvp
@@ -28,7 +29,6 @@ TINY = [
     "--config.model.filters=2",
     "--config.model.num_blocks=1",
     "--config.optimizer=Muon",
-    "--config.threads_per_operation=1",
 ]
 
 
@@ -163,6 +163,21 @@ def test_a_file_that_does_not_fit_on_the_disk_is_named(
         command_line(*(argument.format(data=data) for argument in arguments), f"--workdir={workdir}")
     assert str(stopped.value).startswith("error: ") and "File too large" in str(stopped.value)
     assert f"{workdir}/{file}" in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize(("number", "set_to"), [(0, []), (3, [3])])
+def test_threads_of_operations_are_set_before_the_training(number, set_to, command_line, monkeypatch, tmp_path):
+    numbers = []
+    monkeypatch.setattr(train, "train_and_evaluate", lambda *_: None)
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", numbers.append)
+    command_line(f"--workdir={tmp_path}", f"--config.threads_per_operation={number}")
+    assert numbers == set_to
+
+
+def test_threads_of_operations_that_have_begun_are_refused(command_line, tmp_path):
+    tf.zeros([])
+    with pytest.raises(SystemExit, match="threads_per_operation must be 0 .* has used TensorFlow; got 2"):
+        command_line(f"--workdir={tmp_path}", "--config.threads_per_operation=2")
 
 
 def test_events_that_do_not_fit_on_the_disk_are_named(command_line, small_disk, tmp_path, monkeypatch, eagerly):

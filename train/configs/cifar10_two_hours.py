@@ -13,6 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.refining_scales = 3
     config.model.refining_steps = 8
     config.model.refining_filters = 192
+    del config.model.dequantization  # A name there, and a layer here.
     config.model.dequantization = {
         "class_name": "tfp_realnvp>VariationalDequantization",
         "config": {"num_couplings": 2, "filters": 16, "num_blocks": 1},
