@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfp_realnvp as rnvp
-from tfp_realnvp.compression import Codec, ans, code_length
+from tfp_realnvp.compression import Codec, ans, code_length, decisions
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
 
@@ -122,6 +122,19 @@ def test_levels_of_16_bits_and_a_single_image_come_back():
     decoded = codec.decompress(codec.compress(images))
     assert decoded.dtype == np.uint16
     np.testing.assert_array_equal(decoded, images)
+
+
+@pytest.mark.parametrize("num_bins", [7, 8])
+def test_decisions_have_the_probabilities_of_the_levels(num_bins):
+    model = flow(num_bins=num_bins)
+    codec = Codec(model, batch_size=3)
+    images = np.stack([np.full([4, 4, 2], level, np.uint8) for level in (0, 3, num_bins - 1)])
+    writer = decisions.Writer(codec._halves, num_bins)
+    codec._walk(writer, images)
+    is_upper, frequencies = writer.decisions()
+    of_lower = frequencies / ans.ONE
+    bits = -np.log2(np.where(is_upper, 1 - of_lower, of_lower)).sum(axis=1)
+    np.testing.assert_allclose(bits, code_length(model, images), rtol=5e-3)  # The codec rounds parameters.
 
 
 @pytest.mark.parametrize(
