@@ -55,8 +55,8 @@ class Files:
     """A file for each image.
 
     Args:
-      options: of Pillow's `save`.
-      channels: of the images.
+      options: options of Pillow's `save`.
+      channels: number of the images' channels.
     """
 
     def __init__(self, options, channels):
@@ -75,7 +75,7 @@ class Mosaic:
     """One file for all images, in about as many rows as columns, as far as the number of images divides.
 
     Args:
-      options: of Pillow's `save`.
+      options: options of Pillow's `save`.
       shape: (N, height, width, channels) of the images.
     """
 

@@ -16,10 +16,10 @@ from benchmarks import coders, report
 from train import data, models
 from train.configs import default
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Of the run whose model codes the images.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run whose model codes the images.", required=True)
 _MODEL = flags.DEFINE_string("model", "model.keras", "File of the model in the workdir.")
 _DATASET = flags.DEFINE_string("dataset", "cifar10", "TFDS's name of the data set.")
-_SPLIT = flags.DEFINE_string("split", "test[:1000]", "Of the data set.")
+_SPLIT = flags.DEFINE_string("split", "test[:1000]", "Split of the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TFDS's data sets; default: TFDS's own.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images that the model codes together.", lower_bound=1)
 

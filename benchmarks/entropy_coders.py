@@ -17,7 +17,7 @@ from tfp_realnvp.compression import ans
 BLOCK = 64  # On average: 3 places of 5 scales, 3 channels, 8 halves.
 
 _LANES = flags.DEFINE_integer("lanes", 100, "Images that are coded together.", lower_bound=1)
-_DECISIONS = flags.DEFINE_integer("decisions", 32 * 32 * 3 * 8, "Of each image.", lower_bound=1)
+_DECISIONS = flags.DEFINE_integer("decisions", 32 * 32 * 3 * 8, "Decisions of each image.", lower_bound=1)
 
 
 def main(argv):

@@ -15,9 +15,9 @@ from benchmarks.timed_training import FLOWS, draw
 
 _DATASET = flags.DEFINE_enum("dataset", "cifar10", list(FLOWS), "Data set of TFDS.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TFDS's data sets; default: TFDS's own.")
-_SECONDS = flags.DEFINE_integer("seconds", 300, "Of the training of each flow.", lower_bound=1)
-_THREADS = flags.DEFINE_integer("threads", 2, "Of each training.", lower_bound=1)
-_TEST = flags.DEFINE_string("test_split", "test[:1000]", "Of the data set.")
+_SECONDS = flags.DEFINE_integer("seconds", 300, "Seconds of training of each flow.", lower_bound=1)
+_THREADS = flags.DEFINE_integer("threads", 2, "Threads of each training.", lower_bound=1)
+_TEST = flags.DEFINE_string("test_split", "test[:1000]", "Split of the data set for the last evaluation.")
 _ONLY = flags.DEFINE_list("only", [], "Names of flows; default: all.")
 _OUT = flags.DEFINE_string("out", "benchmarks/results/equal_time.png", "Picture of the curves.")
 

@@ -413,7 +413,7 @@ def channels_first():
 def test_images_have_their_channels_last_in_every_configuration_of_keras(name, channels_first):
     model = make(name)
     x, context = data_of(model)
-    model.compile("sgd")
+    model.compile()
     model.train_on_batch(x[:4], *(values[:4] for values in context))
     assert np.isfinite(predict(model, x, context)).all()
     assert model.sample(
