@@ -41,6 +41,20 @@ def test_each_pixel_knows_those_before_it_and_no_others():
     assert (finest[:, order < 4] != 0).any() and (finest[:, order == 5] != 0).any()
 
 
+def test_the_coarsest_pixels_know_those_of_the_groups_before():
+    model = small((6, 6, 1), num_scales=1, coarse_units=4, num_bins=None, dtype="float64")
+    order = np.array([[0, 5, 2], [6, 4, 6], [3, 5, 1]]).ravel()  # Of the coarsest image.
+    x = np.random.default_rng(0).standard_normal([1, 6, 6, 1])
+    before = model.bijector.inverse(x)[0, ::2, ::2, 0].numpy().ravel()
+    for place in range(9):
+        changed = x.copy()
+        changed[0, 2 * (place // 3), 2 * (place % 3)] += 0.1
+        moved = model.bijector.inverse(changed)[0, ::2, ::2, 0].numpy().ravel() != before
+        # Within a group each entry is a linear predictor of those behind it.
+        assert moved[order > order[place]].all() and not moved[order < order[place]].any()
+        assert moved[order == order[place]].tolist() == [at >= place for at in np.flatnonzero(order == order[place])]
+
+
 def test_a_new_flow_is_a_mixture_around_the_neighbours_mean():
     model = rnvp.SubpixelFlow((2, 2, 1), num_scales=1, filters=2, num_blocks=1, num_components=3, num_bins=None, seed=0)
     x = np.random.default_rng(0).uniform(-0.5, 0.5, [5, 2, 2, 1]).astype(np.float32)
@@ -131,6 +145,7 @@ def test_a_few_steps_learn_the_texture_of_an_image():
         (dict(num_components=0), "num_components must be a positive int; got 0"),
         (dict(refining_steps=1, refining_scales=3), r"divisible by 2\^refining_scales = 8; got \(4, 4, 2\)"),
         (dict(refining_steps=1, refining_filters=0), "refining_filters must be a positive int; got 0"),
+        (dict(coarse_units=-1), "coarse_units must be a positive int; got -1"),
         (dict(num_scales=0), "num_scales must be a positive int; got 0"),
     ],
     ids=str,
@@ -142,7 +157,7 @@ def test_wrong_arguments_are_errors(options, message):
 
 @pytest.mark.parametrize("alpha", [None, 0.05])
 def test_samples_far_outside_of_the_data_are_finite_and_images_keep_their_density(alpha, monkeypatch):
-    model = small((4, 4, 1), num_scales=1, filters=8, num_bins=256, alpha=alpha)
+    model = small((4, 4, 1), num_scales=1, filters=8, coarse_units=8, num_bins=256, alpha=alpha)
     rng = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign(0.1 * rng.standard_normal(weight.shape))
@@ -152,7 +167,7 @@ def test_samples_far_outside_of_the_data_are_finite_and_images_keep_their_densit
     limited = model.distribution.log_prob(levels)
     assert np.isfinite(model.bijector.forward(z)).all()
     for layer in model.networks:
-        if isinstance(layer, rnvp.networks.InterpolatingResNet):
+        if hasattr(layer, "limit"):
             layer.limit = None
     monkeypatch.setattr(subpixel, "LARGEST_LOG_SCALE", np.inf)  # The other bound that keeps them finite.
     np.testing.assert_array_equal(model.distribution.log_prob(tf.constant(levels)), limited)

@@ -62,6 +62,17 @@ def test_the_probabilities_of_all_colours_add_up_to_1():
     assert abs(tf.reduce_logsumexp(nats)) < 1e-12
 
 
+def test_the_probabilities_add_up_to_1_if_the_coarsest_pixels_follow_one_another():
+    options = dict(num_bins=2, num_scales=1, filters=4, num_blocks=1, coarse_units=4, dequantization="exact", seed=0)
+    model = rnvp.SubpixelFlow((4, 2, 2), dtype="float64", **options)
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(weight + 0.3 * rng.standard_normal(weight.shape))
+    images = np.array(list(itertools.product(range(2), repeat=16)), "uint8").reshape([-1, 4, 2, 2])
+    nats = model.predict(images, batch_size=2**13, verbose=0)
+    assert abs(tf.reduce_logsumexp(nats)) < 1e-12
+
+
 def test_a_probability_is_the_integral_of_the_density_over_the_bin():
     """The first and the last bin are open; the density of a channel is given the middles of those before it."""
     points, weights = np.polynomial.legendre.leggauss(40)

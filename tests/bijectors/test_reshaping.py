@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import laws
-from tfp_realnvp.bijectors import FactorOut, Squeeze
+from tfp_realnvp.bijectors import CoarseToFine, FactorOut, Squeeze
 
 tfb = tfp.bijectors
 
@@ -158,6 +158,31 @@ def test_factor_out_keeps_every_shape(batch, height, width, channels):
     assert factor_out.forward_event_shape(x.shape[-3:]) == x.shape[-3:]
     assert factor_out.forward_log_det_jacobian(x, 3).shape == tuple(batch)
     np.testing.assert_allclose(factor_out.inverse(tf.identity(y)), x, rtol=1e-9)
+
+
+def test_from_coarse_to_fine_by_hand():
+    order = CoarseToFine((3, 4, 1))
+    numbers = np.arange(12.0).reshape([1, 3, 4, 1])
+    assert order.sizes == [1, 1, 1, 1, 2, 4, 2]
+    np.testing.assert_array_equal(order.forward(numbers).numpy().ravel(), [0, 10, 2, 8, 5, 7, 1, 3, 9, 11, 4, 6])
+
+
+def test_from_coarse_to_fine_is_squeeze_again_and_again():
+    x = np.random.default_rng(0).standard_normal([2, 4, 4, 3])
+    squeeze = Squeeze(diagonal_first=True)
+    outer = squeeze.forward(x)
+    inner = tf.reshape(squeeze.forward(outer[..., :3]), [2, 12])
+    expected = tf.concat([inner, *(tf.reshape(outer[..., 3 * i : 3 * i + 3], [2, 12]) for i in (1, 2, 3))], 1)
+    np.testing.assert_array_equal(tf.reshape(CoarseToFine((4, 4, 3)).forward(x), [2, 48]), expected)
+
+
+def test_from_coarse_to_fine_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"event_shape must be three positive ints; got \(4, 0, 1\)"):
+        CoarseToFine((4, 0, 1))
+    with pytest.raises(ValueError, match=r"coarse_to_fine needs events of shape \(3, 4, 1\) here; got \(4, 3, 1\)"):
+        CoarseToFine((3, 4, 1)).forward(np.zeros([2, 4, 3, 1]))
+    with pytest.raises(ValueError, match=r"needs events of shape \(1, 1, 12\) here; got \(1, 2, 6\)"):
+        CoarseToFine((3, 4, 1)).inverse_event_shape([1, 2, 6])
 
 
 if __name__ == "__main__":

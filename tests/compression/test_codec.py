@@ -108,6 +108,13 @@ def test_thumbnails_are_the_coarser_images(codec, images, data):
             codec.decompress(data, num_scales=wrong)
 
 
+def test_thumbnails_of_coarsest_images_whose_pixels_follow_one_another():
+    codec = Codec(flow((6, 10, 2), num_scales=1, coarse_units=4), batch_size=4)
+    images = np.random.default_rng(0).integers(7, size=[4, 6, 10, 2]).astype("uint8")
+    data = codec.compress(images)  # It is decoded, too.
+    np.testing.assert_array_equal(codec.decompress(data, num_scales=0), images[:, ::2, ::2])
+
+
 def test_all_images_of_two_levels_come_back():
     every = np.array(list(itertools.product(range(2), repeat=4)), "uint8").reshape([-1, 2, 2, 1])
     model = flow((2, 2, 1), num_bins=2, num_scales=1)

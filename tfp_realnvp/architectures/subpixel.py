@@ -3,7 +3,7 @@
 import functools
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -13,10 +13,17 @@ from tensorflow_probability import distributions as tfd
 from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
 from tfp_realnvp.architectures.glow import glow_step, multi_scale
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, LogisticMixture, Squeeze
+from tfp_realnvp.bijectors import (
+    ChannelAutoregressive,
+    CoarseToFine,
+    Coupling,
+    FactorOut,
+    LogisticMixture,
+    Squeeze,
+)
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
-from tfp_realnvp.networks import ChannelTanhScale, InterpolatingResNet
+from tfp_realnvp.networks import ChannelTanhScale, DenseResNet, InterpolatingResNet
 
 LARGEST_LOG_SCALE = 20.0  # of a component, in absolute value: far beyond a level or an image, far below float32's end
 
@@ -30,8 +37,9 @@ class SubpixelFlow(Architecture):
     coarse: the top-left pixels of all 2×2 blocks, an image of half the size
     ```
 
-    The coarse image is modelled in the same way, over `num_scales` scales. The coarsest image is a learned mixture. In
-    the terms of Real NVP, a scale is a squeeze and three couplings. Each coupling changes a quarter of the channels,
+    The coarse image is modelled in the same way, over `num_scales` scales. The pixels of the coarsest image are
+    independent, each with a learned mixture. With `coarse_units` > 0 they follow one another in the groups of
+    `CoarseToFine`: dense networks see all groups before. A coarsest image of more than one pixel needs them. In the terms of Real NVP, a scale is a squeeze and three couplings. Each coupling changes a quarter of the channels,
     and this quarter then leaves. Each pixel passes only one coupling, but its network sees all known neighbours, and
     its map fits any shape of distribution. Each colour channel depends linearly on the channels before it, with
     coefficients from the network.
@@ -55,6 +63,7 @@ class SubpixelFlow(Architecture):
       filters: width of the networks.
       num_blocks: number of residual blocks per network.
       num_components: number of logistics per mixture.
+      coarse_units: width of the networks between the pixels of the coarsest image; 0 for independent ones.
       refining_scales: number of scales of the Glow over the latents, see `Glow`.
       refining_steps: number of its steps per scale; 0 for no Glow.
       refining_filters: width of its networks.
@@ -84,6 +93,7 @@ class SubpixelFlow(Architecture):
         filters: int = 64,
         num_blocks: int = 2,
         num_components: int = 5,
+        coarse_units: int = 0,
         refining_scales: int = 2,
         refining_steps: int = 0,
         refining_filters: int = 64,
@@ -104,9 +114,18 @@ class SubpixelFlow(Architecture):
         if len(options.event_shape) != 3:
             raise ValueError(f"event_shape must be (height, width, channels); got {options.event_shape}")
         check_counts(options, "num_scales", "filters", "num_blocks", "num_components")
+        if options.coarse_units:
+            check_counts(options, "coarse_units")
         check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
         bijectors = _scale(options.event_shape, options, options.seed, layers)
         return [*bijectors, *_refinement(options, layers)]
+
+    @property
+    def coarsest_order(self) -> CoarseToFine | None:
+        """The order of the coarsest image's pixels; None if they are independent."""
+        height, width, channels = self.event_shape
+        factor = 2**self.options.num_scales
+        return CoarseToFine((height // factor, width // factor, channels)) if self.options.coarse_units else None
 
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         if self.options.refining_steps:  # Then Glow's scales order the latents.
@@ -130,9 +149,10 @@ def _scale(
 ) -> list[tfb.Bijector]:
     """The recursion over the scales: the bijectors, data → latent."""
     height, width, channels = shape
+    if scale == options.num_scales and options.coarse_units:
+        return _groups(shape, options, seed, layers)
     unit = 0.01 * 2**scale  # Neighbours at twice the distance differ by about twice as much.
-    mixture = functools.partial(residual_mixture, channels=channels, num_components=options.num_components, unit=unit)
-    num_params = channels + channels * (channels - 1) // 2 + 3 * channels * options.num_components
+    mixture, num_params = _mixture(channels, options, unit)
     if scale == options.num_scales:
         prior = layers.prior("learned_prior", (height, width, num_params), scale)
         return [Coupling(ChangeAll(3), prior, mixture)]
@@ -157,6 +177,35 @@ def _scale(
         bijectors.append(coupling if num_known == 3 else FactorOut(coupling, known + channels))
     coarser = FactorOut(sequential(_scale(half, options, below, layers, scale + 1)), channels)
     return inside(Squeeze(diagonal_first=True), [*bijectors, coarser])
+
+
+def _groups(
+    shape: tuple[int, int, int], options: types.SimpleNamespace, seed: int | None, layers: LayerStore
+) -> list[tfb.Bijector]:
+    """The bijectors of the coarsest image, data → latent: a learned mixture, then one coupling for each group."""
+    order, scale, known = CoarseToFine(shape), options.num_scales, 0
+    bijectors: list[tfb.Bijector] = []
+    for number, (size, seed) in enumerate(zip(order.sizes, spawn_seeds(seed, len(order.sizes)), strict=True)):
+        mixture, num_params = _mixture(size, options, unit=0.25)  # A first pixel may be anything from black to white.
+        if number == 0:
+            prior = layers.prior("learned_prior", (1, 1, num_params), scale)
+            coupling = Coupling(ChangeAll(3), prior, mixture)
+        else:
+            limit = _pixel_limit(options.num_bins, options.alpha)
+            make = functools.partial(DenseResNet, num_params, options.coarse_units, seed, limit)
+            conditioner = layers.conditioner(f"group_{number}", make, (1, 1, known), scale)
+            coupling = Coupling(Channel(num_first=known), conditioner, mixture)
+        known += size
+        is_last = number == len(order.sizes) - 1
+        bijectors.insert(0, coupling if is_last else FactorOut(coupling, known))
+    return inside(order, bijectors)
+
+
+def _mixture(channels: int, options: types.SimpleNamespace, unit: float) -> tuple[Callable[..., tfb.Bijector], int]:
+    """`residual_mixture` of this many channels as a function of its parameters, and their number."""
+    num_params = channels + channels * (channels - 1) // 2 + 3 * channels * options.num_components
+    options = dict(channels=channels, num_components=options.num_components, unit=unit)
+    return functools.partial(residual_mixture, **options), num_params
 
 
 def _refinement(options: types.SimpleNamespace, layers: LayerStore) -> list[tfb.Bijector]:

@@ -1,6 +1,7 @@
 """Invertible maps as `tfb.Bijector`s, without networks; forward is data → latent, as in the papers."""
 
 from tfp_realnvp.bijectors import bins, divergence, masks, solvers, solves
+from tfp_realnvp.bijectors.coarse_to_fine import CoarseToFine
 from tfp_realnvp.bijectors.continuous import ContinuousFlow
 from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution
 from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, diagonal
@@ -15,6 +16,7 @@ __all__ = [
     "BatchNormalization",
     "Broadcast",
     "ChannelAutoregressive",
+    "CoarseToFine",
     "ContinuousFlow",
     "Coupling",
     "FactorOut",

@@ -155,7 +155,7 @@ class Codec:
         try:
             images = self._walk(reader)
         except Enough:
-            images = _thumbnails(reader.parts)
+            images = _thumbnails(self.model, reader.parts)
             return images.astype(dtype)[: len(lanes)], np.ones(len(lanes), bool)
         images = images.astype(dtype)[: len(lanes)]
         return images, decoder.is_sealed(_seals(images))
@@ -295,18 +295,24 @@ def _seals(images: np.ndarray) -> np.ndarray:
 
 
 def _num_parts(model: Any, num_scales: int | None) -> int | None:
-    """The number of parts of the images of `num_scales` scales: the coarsest image, and three for each scale."""
+    """The number of parts of the images of `num_scales` scales: those of the coarsest one, and three for each scale."""
     if num_scales is None:
         return None
     scales = model.options.num_scales if isinstance(model, SubpixelFlow) else 0
     if not isinstance(num_scales, int) or not 0 <= num_scales <= scales:
         raise ValueError(f"num_scales must be None or an int from 0 to {scales} for this model; got {num_scales!r}")
-    return 1 + 3 * num_scales if num_scales < scales else None
+    return _num_groups(model) + 3 * num_scales if num_scales < scales else None
 
 
-def _thumbnails(parts: Sequence[np.ndarray]) -> np.ndarray:
+def _thumbnails(model: Any, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The images of the parts of a `SubpixelFlow`: the coarsest ones, then three pixels of each 2×2 block."""
-    images, *others = parts
+    first, others = parts[: _num_groups(model)], parts[_num_groups(model) :]
+    images = model.coarsest_order.inverse(np.concatenate(first, axis=-1)) if model.coarsest_order else first[0]
     for first in range(0, len(others), 3):
         images = Squeeze(diagonal_first=True).inverse(np.concatenate([images, *others[first : first + 3]], axis=-1))
     return np.asarray(images)
+
+
+def _num_groups(model: SubpixelFlow) -> int:
+    """The number of parts of the coarsest image."""
+    return len(model.coarsest_order.sizes) if model.coarsest_order else 1

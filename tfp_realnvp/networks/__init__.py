@@ -3,6 +3,7 @@
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.context import ContextMaps, WithContext
+from tfp_realnvp.networks.dense_resnet import DenseResNet
 from tfp_realnvp.networks.dynamics import ConvDynamics, MLPDynamics, TimeConv2D
 from tfp_realnvp.networks.gated import GatedBlock, GatedConvNet
 from tfp_realnvp.networks.glow import GlowNet
@@ -25,6 +26,7 @@ __all__ = [
     "Constant",
     "ContextMaps",
     "ConvDynamics",
+    "DenseResNet",
     "FixedMoments",
     "GatedBlock",
     "GatedConvNet",

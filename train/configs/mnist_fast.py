@@ -11,6 +11,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.test_split = "test"
     config.flip = False
     config.model.num_scales = 2
+    config.model.coarse_units = 256
     config.learning_rate = 3e-3  # The edges of digits are sharp: at 6e-3 a training may diverge.
     config.epochs = 28
     config.steps_per_epoch = 1000
