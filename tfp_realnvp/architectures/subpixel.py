@@ -39,7 +39,9 @@ class SubpixelFlow(Architecture):
 
     The coarse image is modelled in the same way, over `num_scales` scales. The pixels of the coarsest image are
     independent, each with a learned mixture. With `coarse_units` > 0 they follow one another in the groups of
-    `CoarseToFine`: dense networks see all groups before. A coarsest image of more than one pixel needs them. In the terms of Real NVP, a scale is a squeeze and three couplings. Each coupling changes a quarter of the channels,
+    `CoarseToFine`, and dense networks see all groups before. A coarsest image of more than one pixel needs them.
+
+    In the terms of Real NVP, a scale is a squeeze and three couplings. Each coupling changes a quarter of the channels,
     and this quarter then leaves. Each pixel passes only one coupling, but its network sees all known neighbours, and
     its map fits any shape of distribution. Each colour channel depends linearly on the channels before it, with
     coefficients from the network.
@@ -185,14 +187,14 @@ def _groups(
     """The bijectors of the coarsest image, data → latent: a learned mixture, then one coupling for each group."""
     order, scale, known = CoarseToFine(shape), options.num_scales, 0
     bijectors: list[tfb.Bijector] = []
-    for number, (size, seed) in enumerate(zip(order.sizes, spawn_seeds(seed, len(order.sizes)), strict=True)):
+    for number, (size, own) in enumerate(zip(order.sizes, spawn_seeds(seed, len(order.sizes)), strict=True)):
         mixture, num_params = _mixture(size, options, unit=0.25)  # A first pixel may be anything from black to white.
         if number == 0:
             prior = layers.prior("learned_prior", (1, 1, num_params), scale)
             coupling = Coupling(ChangeAll(3), prior, mixture)
         else:
             limit = _pixel_limit(options.num_bins, options.alpha)
-            make = functools.partial(DenseResNet, num_params, options.coarse_units, seed, limit)
+            make = functools.partial(DenseResNet, num_params, options.coarse_units, own, limit)
             conditioner = layers.conditioner(f"group_{number}", make, (1, 1, known), scale)
             coupling = Coupling(Channel(num_first=known), conditioner, mixture)
         known += size
@@ -204,8 +206,8 @@ def _groups(
 def _mixture(channels: int, options: types.SimpleNamespace, unit: float) -> tuple[Callable[..., tfb.Bijector], int]:
     """`residual_mixture` of this many channels as a function of its parameters, and their number."""
     num_params = channels + channels * (channels - 1) // 2 + 3 * channels * options.num_components
-    options = dict(channels=channels, num_components=options.num_components, unit=unit)
-    return functools.partial(residual_mixture, **options), num_params
+    mixture = functools.partial(residual_mixture, channels=channels, num_components=options.num_components, unit=unit)
+    return mixture, num_params
 
 
 def _refinement(options: types.SimpleNamespace, layers: LayerStore) -> list[tfb.Bijector]:

@@ -306,8 +306,8 @@ def _num_parts(model: Any, num_scales: int | None) -> int | None:
 
 def _thumbnails(model: Any, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The images of the parts of a `SubpixelFlow`: the coarsest ones, then three pixels of each 2×2 block."""
-    first, others = parts[: _num_groups(model)], parts[_num_groups(model) :]
-    images = model.coarsest_order.inverse(np.concatenate(first, axis=-1)) if model.coarsest_order else first[0]
+    groups, others = parts[: _num_groups(model)], parts[_num_groups(model) :]
+    images = model.coarsest_order.inverse(np.concatenate(groups, axis=-1)) if model.coarsest_order else groups[0]
     for first in range(0, len(others), 3):
         images = Squeeze(diagonal_first=True).inverse(np.concatenate([images, *others[first : first + 3]], axis=-1))
     return np.asarray(images)
