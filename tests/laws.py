@@ -11,7 +11,6 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests import families
-from tfp_realnvp.architectures import subpixel
 from tfp_realnvp.bijectors import (
     ActNorm,
     BatchNormalization,
@@ -24,6 +23,7 @@ from tfp_realnvp.bijectors import (
     Invertible1x1Convolution,
     LogisticMixture,
     Logit,
+    ResidualMixture,
     Squeeze,
     UnimodularTransform,
     additive,
@@ -179,11 +179,6 @@ def mixture_parameters(kept):
     return 0.5 * tf.sin(kept[..., :1] + 2 * kept[..., 1:] + tf.range(15, dtype=kept.dtype))
 
 
-def residual_mixture(params):
-    """The map of a pixel of two channels, of two logistics each."""
-    return subpixel.residual_mixture(params, channels=2, num_components=2, unit=0.5)
-
-
 def factor_out_two_deep(dtype):
     """A flow of images of size 4×4 in which a quarter of the entries reaches the innermost coupling."""
     innermost = tfb.Chain([tfb.Invert(Squeeze()), FactorOut(channel_coupling(dtype, channels=8, seed=1)), Squeeze()])
@@ -218,7 +213,7 @@ BIJECTORS = {
     "logistic_mixture": lambda dtype: (logistic_mixture(dtype), (3,)),
     "channel_autoregressive": lambda dtype: (ChannelAutoregressive(tf.constant([0.7, -0.3, 1.1], dtype)), (3,)),
     "channel_quarter": lambda dtype: (
-        Coupling(Channel(num_first=2), mixture_parameters, residual_mixture),
+        Coupling(Channel(num_first=2), mixture_parameters, ResidualMixture(2, 2, unit=0.5)),
         (2, 3, 4),
     ),
     "nothing": lambda dtype: (prior((2, 4, 3), dtype), (2, 4, 3)),

@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests import laws
-from tfp_realnvp.architectures import subpixel
+from tfp_realnvp.bijectors import mixture
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -169,7 +169,7 @@ def test_samples_far_outside_of_the_data_are_finite_and_images_keep_their_densit
     for layer in model.networks:
         if hasattr(layer, "limit"):
             layer.limit = None
-    monkeypatch.setattr(subpixel, "LARGEST_LOG_SCALE", np.inf)  # The other bound that keeps them finite.
+    monkeypatch.setattr(mixture, "LARGEST_LOG_SCALE", np.inf)  # The other bound that keeps them finite.
     np.testing.assert_array_equal(model.distribution.log_prob(tf.constant(levels)), limited)
     assert not np.isfinite(model.bijector.forward(tf.constant(z))).all(axis=(1, 2, 3)).any()
 

@@ -9,8 +9,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 import tfp_realnvp as rnvp
-from tfp_realnvp.architectures.subpixel import residual_mixture
-from tfp_realnvp.bijectors import Coupling, Logit, Squeeze, bins
+from tfp_realnvp.bijectors import Coupling, Logit, ResidualMixture, Squeeze, bins
 from tfp_realnvp.bijectors.masks import ChangeAll
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
@@ -41,7 +40,7 @@ def latents_of_bins(model, images):
 def pixel(channels):
     """A flow of one pixel of 6 levels, in float64, with a random mixture for each channel."""
     params = tf.constant(np.random.default_rng(0).normal(size=[channels + channels // 2 + 9 * channels]))
-    mixture = lambda params: residual_mixture(params, channels, num_components=3, unit=0.1)
+    mixture = ResidualMixture(channels, num_components=3, unit=0.1)
     flow = [Coupling(ChangeAll(1), lambda kept: params, mixture), tfb.Shift(tf.constant(-0.5, tf.float64))]
     flow += [tfb.Scale(tf.constant(1 / 6, tf.float64))]
     base = tfd.Sample(tfd.Logistic(tf.zeros([], tf.float64), 1.0), channels)
@@ -254,15 +253,15 @@ def test_maps_that_differ_between_entries_are_maps():
 
 
 def test_latents_that_are_no_numbers_give_no_levels():
-    levels = bins.levels_at(tfb.Scale(tf.constant([np.nan, 2.0])), tf.constant([[7.0, 7.0]]), tf.identity, 17)
+    levels = bins.levels_at(tfb.Scale, tf.constant([np.nan, 2.0]), tf.constant([[7.0, 7.0]]), tf.identity, 17)
     np.testing.assert_array_equal(levels, [[np.nan, 3.0]])
     np.testing.assert_array_equal(
-        bins.levels_at(tfb.Scale(1.0), tf.constant([[-5.0, 0.5, 1e9]]), tf.identity, 17), [[0, 0, 16]]
+        bins.levels_at(tfb.Scale, 1.0, tf.constant([[-5.0, 0.5, 1e9]]), tf.identity, 17), [[0, 0, 16]]
     )
-    np.testing.assert_array_equal(bins.levels_at(tfb.Scale(1.0), tf.constant([[3.0]]), tf.identity, 1), [[0]])
+    np.testing.assert_array_equal(bins.levels_at(tfb.Scale, 1.0, tf.constant([[3.0]]), tf.identity, 1), [[0]])
     every = tf.range(0.5, 1000.0)[tf.newaxis]
-    np.testing.assert_array_equal(bins.levels_at(tfb.Scale(1.0), every, tf.identity, 1000), every - 0.5)
+    np.testing.assert_array_equal(bins.levels_at(tfb.Scale, 1.0, every, tf.identity, 1000), every - 0.5)
     # The logit of a sixth of five levels is NaN.
     np.testing.assert_array_equal(
-        bins.levels_at(tfb.Scale(1.0), tf.constant([[9.0]]), Logit(5, 0.05).forward, 5), [[4]]
+        bins.levels_at(tfb.Scale, 1.0, tf.constant([[9.0]]), Logit(5, 0.05).forward, 5), [[4]]
     )

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_realnvp.bijectors import ChannelAutoregressive, LogisticMixture
+from tfp_realnvp.bijectors import ChannelAutoregressive, LogisticMixture, ResidualMixture
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -68,6 +68,17 @@ def test_channels_depend_on_those_before_them():
     matrix[np.tril_indices(4, -1)] = -coefficients
     x = RNG.standard_normal([5, 4])
     np.testing.assert_allclose(ChannelAutoregressive(coefficients).forward(x), x @ matrix.T, rtol=1e-9)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_the_map_of_one_channel_is_that_of_all_given_those_before(channel):
+    every, rng = ResidualMixture(channels=3, num_components=4, unit=0.2), np.random.default_rng(0)
+    params, x = rng.standard_normal([5, 2, every.num_params]), rng.standard_normal([5, 2, 3])
+    middles = np.where(np.arange(3) < channel, x, 7.0)  # The others are not known yet.
+    one, of_one = every.of_channel(tf.constant(params), tf.constant(middles), channel)
+    assert one == ResidualMixture(channels=1, num_components=4, unit=0.2) and one.num_params == of_one.shape[-1]
+    joint = every(tf.constant(params)).forward(x)[..., channel]
+    np.testing.assert_allclose(one(of_one).forward(x[..., channel, np.newaxis])[..., 0], joint, rtol=1e-12)
 
 
 if __name__ == "__main__":

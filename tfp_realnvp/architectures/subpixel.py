@@ -3,10 +3,9 @@
 import functools
 import math
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
@@ -14,18 +13,15 @@ from tfp_realnvp.architectures.architecture import Architecture, check_counts, c
 from tfp_realnvp.architectures.glow import glow_step, multi_scale
 from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import (
-    ChannelAutoregressive,
     CoarseToFine,
     Coupling,
     FactorOut,
-    LogisticMixture,
+    ResidualMixture,
     Squeeze,
 )
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, DenseResNet, InterpolatingResNet
-
-LARGEST_LOG_SCALE = 20.0  # of a component, in absolute value: far beyond a level or an image, far below float32's end
 
 
 @register
@@ -154,9 +150,9 @@ def _scale(
     if scale == options.num_scales and options.coarse_units:
         return _groups(shape, options, seed, layers)
     unit = 0.01 * 2**scale  # Neighbours at twice the distance differ by about twice as much.
-    mixture, num_params = _mixture(channels, options, unit)
+    mixture = ResidualMixture(channels, options.num_components, unit)
     if scale == options.num_scales:
-        prior = layers.prior("learned_prior", (height, width, num_params), scale)
+        prior = layers.prior("learned_prior", (height, width, mixture.num_params), scale)
         return [Coupling(ChangeAll(3), prior, mixture)]
     *seeds, below = spawn_seeds(seed, 4)
     half = (height // 2, width // 2, channels)
@@ -165,7 +161,7 @@ def _scale(
         make = functools.partial(
             InterpolatingResNet,
             channels,
-            num_params,
+            mixture.num_params,
             num_known,
             unit,
             options.filters,
@@ -188,26 +184,20 @@ def _groups(
     order, scale, known = CoarseToFine(shape), options.num_scales, 0
     bijectors: list[tfb.Bijector] = []
     for number, (size, own) in enumerate(zip(order.sizes, spawn_seeds(seed, len(order.sizes)), strict=True)):
-        mixture, num_params = _mixture(size, options, unit=0.25)  # A first pixel may be anything from black to white.
+        # A first pixel may be anything from black to white.
+        mixture = ResidualMixture(size, options.num_components, unit=0.25)
         if number == 0:
-            prior = layers.prior("learned_prior", (1, 1, num_params), scale)
+            prior = layers.prior("learned_prior", (1, 1, mixture.num_params), scale)
             coupling = Coupling(ChangeAll(3), prior, mixture)
         else:
             limit = _pixel_limit(options.num_bins, options.alpha)
-            make = functools.partial(DenseResNet, num_params, options.coarse_units, own, limit)
+            make = functools.partial(DenseResNet, mixture.num_params, options.coarse_units, own, limit)
             conditioner = layers.conditioner(f"group_{number}", make, (1, 1, known), scale)
             coupling = Coupling(Channel(num_first=known), conditioner, mixture)
         known += size
         is_last = number == len(order.sizes) - 1
         bijectors.insert(0, coupling if is_last else FactorOut(coupling, known))
     return inside(order, bijectors)
-
-
-def _mixture(channels: int, options: types.SimpleNamespace, unit: float) -> tuple[Callable[..., tfb.Bijector], int]:
-    """`residual_mixture` of this many channels as a function of its parameters, and their number."""
-    num_params = channels + channels * (channels - 1) // 2 + 3 * channels * options.num_components
-    mixture = functools.partial(residual_mixture, channels=channels, num_components=options.num_components, unit=unit)
-    return mixture, num_params
 
 
 def _refinement(options: types.SimpleNamespace, layers: LayerStore) -> list[tfb.Bijector]:
@@ -220,44 +210,3 @@ def _refinement(options: types.SimpleNamespace, layers: LayerStore) -> list[tfb.
     seed = spawn_seeds(options.seed, 5)[-1]  # The first four belong to the pixels.
     first = options.num_scales + 1  # After the scales of the pixels and the coarsest image.
     return multi_scale(options.event_shape, options.refining_scales, options.refining_steps, step, seed, layers, first)
-
-
-def residual_mixture(params: tf.Tensor, channels: int, num_components: int, unit: float) -> tfb.Bijector:
-    """The map of a pixel: a mixture of logistics for its difference from a prediction.
-
-    ```none
-    y = mixture(triangular((x − shift) / unit))
-    ```
-
-    If all parameters are 0, the locations of the components spread over [−1, 1], so that training can separate them.
-    From the difference of each channel, the map then subtracts the difference of the channel before.
-
-    Args:
-      params: tensor whose last axis holds the shift of each channel, the coefficients of `ChannelAutoregressive`, and
-        the logits, locations and log-scales of `LogisticMixture`. Log-scales are clipped at ± `LARGEST_LOG_SCALE`.
-      channels: channels of a pixel.
-      num_components: logistics per mixture.
-      unit: the typical size of the difference before training.
-
-    Returns:
-      `tfb.Bijector`; its forward direction is data → latent.
-
-    Example: `residual_mixture(tf.zeros([8, 51]), channels=3, num_components=5, unit=0.01)`
-
-    References: arXiv 1902.00275, section 3.2; arXiv 1701.05517, section 2.2.
-    """
-    sizes = [channels, channels * (channels - 1) // 2, 3 * channels * num_components]
-    shift, coefficients, components = tf.split(params, sizes, axis=-1)
-    components = tf.reshape(components, tf.concat([tf.shape(params)[:-1], [3, channels, num_components]], 0))
-    logits, locs, log_scales = tf.unstack(components, axis=-3)
-    log_scales = tf.clip_by_value(log_scales, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
-    apart = tf.linspace(tf.constant(-1.0, params.dtype), 1.0, num_components)
-    previous = tf.constant([float(b == c - 1) for c in range(channels) for b in range(c)], params.dtype)
-    return tfb.Chain(
-        [
-            LogisticMixture(logits, locs + apart, log_scales),
-            ChannelAutoregressive(coefficients + previous),
-            tfb.Scale(tf.constant(1 / unit, params.dtype)),
-            tfb.Shift(-shift),
-        ]
-    )

@@ -6,7 +6,7 @@ from tfp_realnvp.bijectors.continuous import ContinuousFlow
 from tfp_realnvp.bijectors.convolution import Invertible1x1Convolution
 from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_scale_first, diagonal
 from tfp_realnvp.bijectors.fused import FusedBijector
-from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture
+from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture, ResidualMixture
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
 from tfp_realnvp.bijectors.pixels import Logit
 from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze, UnimodularTransform
@@ -24,6 +24,7 @@ __all__ = [
     "Invertible1x1Convolution",
     "LogisticMixture",
     "Logit",
+    "ResidualMixture",
     "Squeeze",
     "UnimodularTransform",
     "additive",

@@ -162,36 +162,74 @@ def inverse(bijector: Any, z: tf.Tensor, at: At, choice: Choice) -> tf.Tensor:
     return z if _is_elementwise(bijector) else bijector.inverse(z)
 
 
-def num_turns(f: Any, z: tf.Tensor) -> int:
-    """The number of turns in which the levels of z are found: one for each channel if f joins the channels, or one.
+def num_turns(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor) -> int:
+    """The number of turns in which the levels of z are found: one for each channel if the map joins them, or one.
 
-    Example: `num_turns(tfb.Scale(2.0), z)` is 1.
+    Args:
+      bijector_fn, params, z: as of `Choice`. A `bijector_fn` whose maps join the channels must have a method
+        `of_channel`, as `ResidualMixture` has.
+
+    Raises:
+      ValueError: for a map that joins the channels without that method.
+
+    Example: `num_turns(lambda params: tfb.Scale(params), tf.constant(2.0), z)` is 1.
     """
-    return z.shape[-1] if f.forward_min_event_ndims else 1
+    if not bijector_fn(params).forward_min_event_ndims or z.shape[-1] == 1:
+        return 1
+    if not hasattr(bijector_fn, "of_channel"):
+        raise ValueError(
+            "bijector_fn must have a method of_channel, as bijectors.ResidualMixture, to find the levels of channels "
+            f"that depend on one another; got {bijector_fn}"
+        )
+    return z.shape[-1]
 
 
-def levels_at(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
+def levels_at(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
     """The levels whose bins hold the latents z, by bisection; NaN where the map is NaN.
 
     Args:
-      f: the map of the entries, `tfb.Bijector`.
-      z, at: as for `inverse`.
+      bijector_fn, params, z, at: as of `Choice`.
       num_bins: number of levels.
 
-    Example: `levels_at(tfb.Scale(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
+    Raises:
+      ValueError: as `num_turns`.
+
+    Example: `levels_at(tfb.Scale, tf.constant(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
     """
-    turns, bits = num_turns(f, z), (num_bins - 1).bit_length()
+    turns = num_turns(bijector_fn, params, z)
+    if turns == 1:
+        return _bisected(bijector_fn(params), z, at, num_bins)
+
+    def step(channel: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        mixture, of_channel = bijector_fn.of_channel(params, at(levels + 0.5), channel)
+        found = _bisected(mixture(of_channel), channel_of(z, channel), at, num_bins)
+        return channel + 1, tf.where(tf.range(turns) == channel, found, levels)
+
+    _, levels = tf.while_loop(lambda channel, _: channel < turns, step, [0, tf.zeros_like(z)])
+    return tf.ensure_shape(levels, z.shape)
+
+
+def channel_of(x: tf.Tensor, channel: Any) -> tf.Tensor:
+    """One channel [..., 1] of a tensor [..., channels].
+
+    Example: `channel_of(images, 0)`
+    """
+    return tf.gather(x, [channel], axis=-1)
+
+
+def _bisected(f: Any, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
+    """The levels whose bins hold the latents z of an elementwise map f, or of a map of one channel."""
+    bits = (num_bins - 1).bit_length()
     halves = tf.constant([2.0**bit for bit in reversed(range(bits))], z.dtype)
 
     def step(number: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        candidates = levels + halves[number % bits]
+        candidates = levels + halves[number]
         is_level = candidates < num_bins  # Beyond the last level a map may be NaN.
-        (latents,) = forward(f, Bins.of(levels, at, [candidates])).edges  # Earlier channels count by their middles.
+        latents = f.forward(at(candidates))
         candidates = tf.where(tf.math.is_nan(latents), latents, candidates)  # Anywhere else NaN goes on as NaN.
-        is_turn = (tf.range(z.shape[-1]) == number // bits) | (turns == 1)
-        return number + 1, tf.where(is_turn & is_level & ~(latents > z), candidates, levels)
+        return number + 1, tf.where(is_level & ~(latents > z), candidates, levels)
 
-    _, levels = tf.while_loop(lambda number, _: number < turns * bits, step, [0, tf.zeros_like(z)])
+    _, levels = tf.while_loop(lambda number, _: number < bits, step, [0, tf.zeros_like(z)])
     return tf.ensure_shape(levels, z.shape)
 
 
@@ -253,8 +291,7 @@ def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Te
 
     Example: `decode(distribution, z, 17)` are levels from 0 to 16.
     """
-    choice = lambda bijector_fn, params, z, at: levels_at(bijector_fn(params), z, at, num_bins)
-    return inverse(data_to_latent(distribution), z, tf.identity, choice)
+    return inverse(data_to_latent(distribution), z, tf.identity, functools.partial(levels_at, num_bins=num_bins))
 
 
 def check(distribution: tfd.Distribution, event_shape: tuple[int, ...]) -> None:

@@ -1,14 +1,18 @@
-"""The mixture of logistics as an elementwise map, and the triangular map of channels that may precede it."""
+"""The mixture of logistics as an elementwise map, the triangular map of channels before it, and both as one."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.representation import DescribedBijector
+
+LARGEST_LOG_SCALE = 20.0  # of a component, in absolute value: far beyond a level or an image, far below float32's end
 
 
 class LogisticMixture(FusedBijector):
@@ -130,13 +134,16 @@ class ChannelAutoregressive(DescribedBijector):
         first = len(channels) * (len(channels) - 1) // 2
         return sum(a * x for a, x in zip(self._coefficients[first:], channels, strict=False))
 
-    def _predictions(self, x: tf.Tensor) -> tf.Tensor:
-        """The predictions of all channels."""
+    def predictions(self, x: tf.Tensor) -> tf.Tensor:
+        """The predictions Σ_{b<c} a_cb x_b of all channels.
+
+        Example: `ChannelAutoregressive(tf.constant([0.5])).predictions([2.0, 3.0])` is [0, 1].
+        """
         x = tf.unstack(x, axis=-1)
         return tf.stack([tf.zeros_like(x[0]), *(self._predicted(x[:c]) for c in range(1, len(x)))], axis=-1)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return x - self._predictions(x)
+        return x - self.predictions(x)
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         x: list[tf.Tensor] = []
@@ -146,8 +153,99 @@ class ChannelAutoregressive(DescribedBijector):
 
     def forward_bins(self, events: bins.Bins) -> bins.Bins:
         """The bins less the predictions from the middles of the channels before, see `bins`."""
-        predictions = self._predictions(events.middle)
+        predictions = self.predictions(events.middle)
         return events.mapped(lambda x: x - predictions, differs=True)
 
     def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([], x.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidualMixture:
+    """The map of a pixel as a function of its parameters: a mixture of logistics for its difference from a prediction.
+
+    ```none
+    y = mixture(triangular((x − shift) / unit))
+    ```
+
+    If all parameters are 0, the locations of the components spread over [−1, 1], so that training can separate them.
+    From the difference of each channel, the map then subtracts the difference of the channel before.
+
+    Args:
+      channels: int, channels of a pixel.
+      num_components: int, logistics per mixture.
+      unit: float, the typical size of the difference before training.
+
+    Call arguments:
+      params: tensor [..., `num_params`]. The last axis holds the shift of each channel, the coefficients of
+        `ChannelAutoregressive`, and the logits, locations and log-scales of `LogisticMixture`. Log-scales are clipped
+        at ± `LARGEST_LOG_SCALE`.
+
+    Returns:
+      `tfb.Bijector`; its forward direction is data → latent.
+
+    Example: `ResidualMixture(channels=3, num_components=5, unit=0.01)(tf.zeros([8, 51]))`
+
+    References: arXiv 1902.00275, section 3.2; arXiv 1701.05517, section 2.2.
+    """
+
+    channels: int
+    num_components: int
+    unit: float
+
+    @property
+    def num_params(self) -> int:
+        """The number of parameters of a pixel."""
+        return sum(self._sizes)
+
+    @property
+    def _sizes(self) -> list[int]:
+        channels = self.channels
+        return [channels, channels * (channels - 1) // 2, 3 * channels * self.num_components]
+
+    def __call__(self, params: tf.Tensor) -> tfb.Bijector:
+        shift, coefficients, components = self._split(params)
+        logits, locs, log_scales = tf.unstack(components, axis=-3)
+        log_scales = tf.clip_by_value(log_scales, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
+        apart = tf.linspace(tf.constant(-1.0, params.dtype), 1.0, self.num_components)
+        return tfb.Chain(
+            [
+                LogisticMixture(logits, locs + apart, log_scales),
+                ChannelAutoregressive(coefficients),
+                tfb.Scale(tf.constant(1 / self.unit, params.dtype)),
+                tfb.Shift(-shift),
+            ]
+        )
+
+    def of_channel(self, params: tf.Tensor, x: tf.Tensor, channel: Any) -> tuple["ResidualMixture", tf.Tensor]:
+        """The map of one channel, given those before it.
+
+        ```none
+        shift'_c = shift_c + Σ_{b<c} a_cb (x_b − shift_b)
+        ```
+
+        Args:
+          params: as of a call.
+          x: tensor [..., channels], the values of the pixel, of which those before `channel` count.
+          channel: int or tensor, number of the channel.
+
+        Returns:
+          The function of one channel, and its parameters.
+
+        Example: `mixture, of_green = ResidualMixture(3, 5, 0.01).of_channel(params, pixels, 1)`
+        """
+        shift, coefficients, components = self._split(params)
+        predictions = ChannelAutoregressive(coefficients).predictions(x - shift)
+        shift = bins.channel_of(shift + predictions, channel)
+        components = tf.gather(components, channel, axis=-2)
+        components = tf.reshape(components, tf.concat([tf.shape(params)[:-1], [3 * self.num_components]], 0))
+        components = tf.broadcast_to(components, tf.concat([tf.shape(shift)[:-1], [3 * self.num_components]], 0))
+        return dataclasses.replace(self, channels=1), tf.concat([shift, components], axis=-1)
+
+    def _split(self, params: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The shifts, the coefficients, and the numbers [..., 3, channels, components] of the mixtures."""
+        shift, coefficients, components = tf.split(params, self._sizes, axis=-1)
+        shape = [3, self.channels, self.num_components]
+        components = tf.reshape(components, tf.concat([tf.shape(params)[:-1], shape], 0))
+        previous = [float(b == c - 1) for c in range(self.channels) for b in range(c)]
+        return shift, coefficients + tf.constant(previous, params.dtype), components

@@ -28,7 +28,7 @@ from tfp_realnvp.compression import ans, container
 from tfp_realnvp.compression.decisions import Enough, Halves, Reader, Writer
 from tfp_realnvp.model import FlowModel
 
-FORMAT = 2
+FORMAT = 3
 GRID = 2.0**12  # the networks' outputs are multiples of 1 / GRID
 
 
