@@ -1,6 +1,5 @@
 """The laws that every bijector obeys, and the table of bijectors that they are tried on."""
 
-import contextlib
 import functools
 import math
 
@@ -10,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
-from tests import families
+from tests import families, graphs
 from tfp_realnvp.architectures import subpixel
 from tfp_realnvp.bijectors import (
     ActNorm,
@@ -335,17 +334,6 @@ def jacobian_log_det(function, x):
     return np.linalg.slogdet(rows.numpy().reshape(size, size).astype("float64"))[1]
 
 
-@contextlib.contextmanager
-def graphs_as_they_are():
-    """TensorFlow takes nearly as long to optimize a graph that runs once as it takes to trace it."""
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
-
-
 # Laws of the values, for every dtype.
 
 
@@ -421,7 +409,7 @@ def a_graph_of_unknown_sizes_gives_the_eager_answers(case):
 
     specs = [tf.TensorSpec([None] * case.event_ndims + [shape[-1]], case.dtype) for shape in case.shapes]
     graph = answers.get_concrete_function(*specs)
-    with graphs_as_they_are():
+    with graphs.as_they_are():
         actuals = graph(case.x[0], case.z[0])
     expected = (case.y, case.forward_log_det, case.x, case.inverse_log_det)
     for actual, array in zip(actuals, expected, strict=True):
@@ -557,7 +545,7 @@ def gradients_of_log_prob_at_a_sample_of_the_graph_are_those_at_a_copy(case):
             log_prob = distribution.log_prob(x)
         return tape.gradient(log_prob, x), by_graph, expected
 
-    with graphs_as_they_are():
+    with graphs.as_they_are():
         by_tape, by_graph, expected = gradients()
     case.assert_close(by_tape, expected)
     case.assert_close(by_graph, expected)
