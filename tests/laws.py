@@ -1,6 +1,5 @@
 """The laws that every bijector obeys, and the table of bijectors that they are tried on."""
 
-import contextlib
 import functools
 import math
 
@@ -10,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
-from tests import families
+from tests import families, graphs
 from tfp_realnvp.bijectors import (
     ActNorm,
     BatchNormalization,
@@ -24,6 +23,7 @@ from tfp_realnvp.bijectors import (
     LogisticMixture,
     Logit,
     ResidualMixture,
+    Sequential,
     Squeeze,
     UnimodularTransform,
     additive,
@@ -249,6 +249,10 @@ BIJECTORS = {
     "factor_out_quarter": lambda dtype: (FactorOut(channel_coupling(dtype, 2), num_kept=2), (2, 2, 8)),
     "factor_out_split_prior": lambda dtype: (split_prior(dtype), (2, 2, 4)),
     "factor_out_two_deep": lambda dtype: (factor_out_two_deep(dtype), (4, 4, 2)),
+    "sequential": lambda dtype: (
+        Sequential([checkerboard_coupling(dtype), Squeeze(), channel_coupling(dtype, 8), tfb.Invert(Squeeze())]),
+        (2, 4, 2),
+    ),
     "logit_256": lambda dtype: (Logit(), (2, 2, 1)),
     "logit_17": lambda dtype: (Logit(num_bins=17, alpha=0.01), (2, 2, 1)),
     **{name: functools.partial(family_row, make) for name, make in families.flows("laws").items()},
@@ -332,17 +336,6 @@ def jacobian_log_det(function, x):
     return np.linalg.slogdet(rows.numpy().reshape(size, size).astype("float64"))[1]
 
 
-@contextlib.contextmanager
-def graphs_as_they_are():
-    """TensorFlow takes nearly as long to optimize a graph that runs once as it takes to trace it."""
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
-
-
 # Laws of the values, for every dtype.
 
 
@@ -418,7 +411,7 @@ def a_graph_of_unknown_sizes_gives_the_eager_answers(case):
 
     specs = [tf.TensorSpec([None] * case.event_ndims + [shape[-1]], case.dtype) for shape in case.shapes]
     graph = answers.get_concrete_function(*specs)
-    with graphs_as_they_are():
+    with graphs.as_they_are():
         actuals = graph(case.x[0], case.z[0])
     expected = (case.y, case.forward_log_det, case.x, case.inverse_log_det)
     for actual, array in zip(actuals, expected, strict=True):
@@ -554,7 +547,7 @@ def gradients_of_log_prob_at_a_sample_of_the_graph_are_those_at_a_copy(case):
             log_prob = distribution.log_prob(x)
         return tape.gradient(log_prob, x), by_graph, expected
 
-    with graphs_as_they_are():
+    with graphs.as_they_are():
         by_tape, by_graph, expected = gradients()
     case.assert_close(by_tape, expected)
     case.assert_close(by_graph, expected)

@@ -19,7 +19,7 @@ import tensorflow_probability as tfp
 
 import tests.conftest  # noqa: F401  whose settings are those of every process of the tests
 import tfp_realnvp as rnvp
-from tests import test_guard
+from tests import graphs, test_guard
 from tfp_realnvp.bijectors import ActNorm
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
 
@@ -173,8 +173,9 @@ def main():
     )
     exit_codes = {}
     for name, check in CHECKS.items():
-        process = multiprocessing.get_context("fork").Process(target=check)  # before TensorFlow has threads
-        process.start()
+        with graphs.as_they_are():  # A graph of each replica, for a few steps.
+            process = multiprocessing.get_context("fork").Process(target=check)  # before TensorFlow has threads
+            process.start()
         process.join()
         exit_codes[name] = process.exitcode
     print(json.dumps(exit_codes))
