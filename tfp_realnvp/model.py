@@ -513,8 +513,8 @@ class FlowModel(FlowTrainer):
 
         Its signatures take batches of any size and return the results of the methods of the same names;
         `serving_default` is `log_prob`. Images are uint8 (uint16 above 256 levels); vectors are called `vectors`. With
-        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all. The
-        folder appears whole or not at all.
+        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all. In
+        `log_prob` the label −1 is that of an unknown class. The folder appears whole or not at all.
 
         | signature  | inputs                                 | outputs                                              |
         |------------|----------------------------------------|------------------------------------------------------|

@@ -13,14 +13,15 @@ from tfp_realnvp.architectures.layer_store import LayerStore
 def class_means(
     layers: LayerStore, shape: tuple[int, ...], options: types.SimpleNamespace
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The learned means of the latents of each class, which begin as standard normal draws.
+    """The learned means of the latents of each class.
 
     ```none
     p(x | c) = N(f(x); μ_c, I) |det df/dx|,    p(x) = Σ_c p(x | c) / C
     ```
 
     All classes share the flow f, so their likelihoods need one pass, and an event's latents f(x) do not depend on its
-    class.
+    class. The means begin near each other: further apart, chance would assign the events to classes before the labels
+    do.
 
     Args:
       layers: `LayerStore`.
@@ -36,7 +37,7 @@ def class_means(
     """
 
     def make(name: str, dtype: keras.DTypePolicy) -> keras.layers.Dense:
-        normal = keras.initializers.RandomNormal(stddev=1.0, seed=options.seed)
+        normal = keras.initializers.RandomNormal(stddev=0.1, seed=options.seed)
         size = math.prod(shape)
         # The means belong to the flow, not to a conditioner: they keep the dtype of the weights.
         return keras.layers.Dense(
