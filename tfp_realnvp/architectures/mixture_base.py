@@ -24,7 +24,7 @@ def class_means(
     do.
 
     Args:
-      layers: `LayerStore`.
+      layers: `LayerStore` with the layers of the flow.
       shape: the shape of a latent.
       options: the arguments of the family, with `num_classes` and `seed`.
 
@@ -44,7 +44,7 @@ def class_means(
             size, use_bias=False, kernel_initializer=normal, name=name, dtype=dtype.variable_dtype
         )
 
-    network = layers.layer("class_means", make, (options.num_classes,))
+    network = layers.layer("class_means", make, (options.num_classes,), layers.last_scale)
 
     def means(classes: tf.Tensor) -> tf.Tensor:
         flat = network(tf.reshape(classes, [-1, options.num_classes]))
