@@ -64,7 +64,11 @@ FAMILIES = [
         rnvp.Glow,
         dict(event_shape=IMAGE, num_scales=2, steps_per_scale=1, filters=4),
         laws={"": dict(num_bins=None)},
-        trained={"": dict(bound="tanh"), "classes": dict(num_classes=3)},
+        trained={
+            "": dict(bound="tanh"),
+            "classes": dict(num_classes=3),
+            "mixture": dict(num_classes=3, mixture_base=True),
+        },
         extreme={"": dict(steps_per_scale=2), "tanh": dict(steps_per_scale=2, bound="tanh")},
         rematerialized={"classes": dict(num_scales=1, steps_per_scale=2, num_classes=2)},
     ),

@@ -283,6 +283,48 @@ MUTANTS = (
         "return 1",
         ("tests/bijectors/test_bins.py", "-k=bin_of_each_level"),
     ),
+    Mutant(
+        "a sum over the classes instead of the mean",
+        "tfp_realnvp/model.py",
+        "- tf.math.log(tf.math.count_nonzero(possible, 1, dtype=nats.dtype))",
+        "",
+        ("tests/test_labels.py", "-k=log_likelihood and vectors"),
+    ),
+    Mutant(
+        "labels in reverse",
+        "tfp_realnvp/model.py",
+        "nats = self._log_prob(tf.gather(x, event), label, training, draw)",
+        "nats = self._log_prob(tf.gather(x, event), self.num_classes - 1 - label, training, draw)",
+        ("tests/test_labels.py", "-k=gradient"),
+    ),
+    Mutant(
+        "the classes of a mixture in reverse",
+        "tfp_realnvp/model.py",
+        "classes = tf.range(self.num_classes)[:, tf.newaxis]",
+        "classes = tf.range(self.num_classes)[::-1, tf.newaxis]",
+        ("tests/test_labels.py", "-k=normal_around_the_mean"),
+    ),
+    Mutant(
+        "an unlabelled event repeated as one class alone",
+        "tfp_realnvp/contexts.py",
+        "| (labels == UNLABELLED)",
+        "| ((labels == UNLABELLED) & (tf.range(self.num_classes, dtype=self.dtype) == 0))",
+        ("tests/test_labels.py", "-k=log_likelihood and vectors"),
+    ),
+    Mutant(
+        "a quadrant without the middle",
+        "tfp_realnvp/features.py",
+        "rows = (slice(0, (height + 1) // 2)",
+        "rows = (slice(0, height // 2)",
+        ("tests/test_features.py", "-k=quadrant"),
+    ),
+    Mutant(
+        "labels that are not hidden",
+        "train/data/few_labels.py",
+        "tf.constant(UNLABELLED, example[1].dtype)",
+        "example[1]",
+        ("tests/train/data/test_few_labels.py", "-k=keeps"),
+    ),
 )
 
 

@@ -7,6 +7,7 @@ replicas in a process, so each check has a process of its own: a fork, which nee
 """
 
 import contextlib
+import functools
 import json
 import multiprocessing
 
@@ -28,6 +29,7 @@ POINTS = np.random.default_rng(0).normal([1.0, -2.0, 0.0], [2.0, 0.3, 1.0], [50,
 DIGITS = sklearn.datasets.load_digits().images[:50, ..., None].astype("uint8")
 IMAGES = DIGITS[:, ::2, ::2]
 WEIGHTED = (POINTS, None, np.random.default_rng(1).uniform(size=50))
+PARTLY_LABELLED = (POINTS, np.random.default_rng(2).choice([-1, 0, 1], size=50))
 
 
 def batches(x):
@@ -42,8 +44,8 @@ def strategy(replicas):
 # front of a batch norm, which is 0, where that is more than its epsilon.
 
 
-def vector():
-    return rnvp.VectorRealNVP((3,), 2, hidden_units=[4], norm="batch", seed=0, dtype="float64")
+def vector(**options):
+    return rnvp.VectorRealNVP((3,), 2, hidden_units=[4], norm="batch", seed=0, dtype="float64", **options)
 
 
 def real_nvp():
@@ -160,6 +162,7 @@ CHECKS = {
     "real_nvp, 4": lambda: compare_training(real_nvp, DIGITS, 4),
     "continuous, 2": lambda: compare_training(continuous, POINTS, 2),
     "weights, 2": lambda: compare_training(vector, WEIGHTED, 2, validation_data=batches(WEIGHTED)),
+    "labels, 2": lambda: compare_training(functools.partial(vector, num_classes=2), PARTLY_LABELLED, 2),
     "muon, 2": lambda: compare_training(vector, POINTS, 2, optimizer=rnvp.optimizers.Muon),
     "refusals": clipping_and_local_data_are_refused,
     "act_norm": one_pass_initializes_every_act_norm,

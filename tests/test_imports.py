@@ -22,7 +22,7 @@ FLOORS = (
     ("contexts", "parts", "dequantization", "progress", "optimizers", "discovery"),
     ("events", "guard"),
     ("trainer", "sampling"),
-    ("export",),
+    ("export", "features"),
     ("model",),
     ("saving", "evaluation"),
     ("architectures",),

@@ -30,6 +30,11 @@ def test_replicas_weigh_examples_like_one_device(exit_codes):
     assert exit_codes["weights, 2"] == 0
 
 
+def test_replicas_train_on_unlabelled_examples_like_one_device(exit_codes):
+    """The shares of the replicas have different numbers of examples without a label."""
+    assert exit_codes["labels, 2"] == 0
+
+
 def test_replicas_train_by_muon_like_one_device(exit_codes):
     assert exit_codes["muon, 2"] == 0
 

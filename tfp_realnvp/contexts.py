@@ -8,6 +8,10 @@ import tensorflow as tf
 
 from tfp_realnvp.common import as_array, assert_that, of_known_shape, value_errors
 
+UNLABELLED = -1
+"""The label of an event whose class is unknown."""
+_OR_UNLABELLED = f", or {UNLABELLED} for an unknown class"
+
 
 @dataclasses.dataclass(frozen=True)
 class Contexts:
@@ -96,12 +100,37 @@ class Contexts:
                 context = tf.identity(context)
         return tf.one_hot(context, self.num_classes, dtype=self.vector_dtype) if self.num_classes else context
 
-    def checked(self, argument: str, contexts: Any) -> np.ndarray:
+    def possible_classes(self, labels: Any) -> tf.Tensor:
+        """The classes that each event may have: its label, or all classes for the label −1.
+
+        Args:
+          labels: ints [batch]; the check of their values becomes part of the graph.
+
+        Returns:
+          bool tensor [batch, num_classes].
+
+        Raises:
+          ValueError: for floats instead of labels, and, eagerly, for labels out of range.
+
+        Example: `Contexts(3, None, tf.float32).possible_classes([2, -1])` is
+        [[False, False, True], [True, True, True]].
+        """
+        assert self.num_classes
+        labels = tf.convert_to_tensor(labels)
+        self.check_dtype("context", labels.dtype)
+        labels = tf.cast(labels, self.dtype)[:, tf.newaxis]
+        allowed = (labels >= UNLABELLED) & (labels < self.num_classes)
+        message = f"y must hold labels from 0 to {self.num_classes - 1}{_OR_UNLABELLED}"
+        with value_errors(), tf.control_dependencies([assert_that(allowed, message)]):
+            return (labels == tf.range(self.num_classes, dtype=self.dtype)) | (labels == UNLABELLED)
+
+    def checked(self, argument: str, contexts: Any, may_be_unlabelled: bool = False) -> np.ndarray:
         """Checks labels or vectors and returns them as an array.
 
         Args:
           argument: the name of the argument in an error message.
           contexts: array, list or pandas frame of labels [N], or of vectors [N, context_size].
+          may_be_unlabelled: whether labels may be −1, for events of unknown class.
 
         Returns:
           The array, of `dtype`.
@@ -119,9 +148,11 @@ class Contexts:
             raise ValueError(f"{argument} must have shape [N] + {self.shape}; got {values.shape}")
         if values.dtype.kind not in ("ui" if self.num_classes else "buif"):
             raise ValueError(f"{argument} must hold the {self.description}; got {values.dtype}")
-        if self.num_classes and values.size and (values.min() < 0 or values.max() >= self.num_classes):
+        lowest, or_unlabelled = (UNLABELLED, _OR_UNLABELLED) if may_be_unlabelled else (0, "")
+        if self.num_classes and values.size and (values.min() < lowest or values.max() >= self.num_classes):
             raise ValueError(
-                f"{argument} must hold the {self.description}; got {values.dtype} from {values.min()} to {values.max()}"
+                f"{argument} must hold the {self.description}{or_unlabelled}; got {values.dtype} from "
+                f"{values.min()} to {values.max()}"
             )
         if not np.isfinite(values).all():
             raise ValueError(f"{argument} must be finite; got NaN or infinity")

@@ -139,7 +139,7 @@ class Events:
         x, y = self.unpack((x, y))
         self._check_array(argument, x)
         if self.contexts.size:
-            y = self.contexts.checked("y", y)
+            y = self.contexts.checked("y", y, may_be_unlabelled=True)
             if len(y) != len(x):
                 raise ValueError(f"y must have as many entries as {argument}, {len(x)}; got {len(y)}")
         if sample_weight is not None:
@@ -157,8 +157,10 @@ class Events:
             raise ValueError(f"sample_weight must be finite and not negative; got values such as {wrong[0]}")
         return values.astype(self.dtype.as_numpy_dtype)
 
-    def weighed_by_class(self, x: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, dict[int, float]]:
-        """The data and weights of classes that Keras takes: it needs batches `(x, y)`, and a weight for each class.
+    def weighed_by_class(self, x: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, dict[int, float] | None]:
+        """The data and weights of classes that Keras takes; a data set gets the weights of its examples instead.
+
+        Keras would look for the weight of the label −1 in vain.
 
         Args:
           x, sample_weight: checked data.
@@ -170,7 +172,6 @@ class Events:
         """
         weights = self.contexts.weights_of_classes(class_weight)
         if isinstance(x, tf.data.Dataset):
-            x = x.map(packed)
             _, _, sample_weight = parts_of(x.element_spec)
         elif isinstance(x, keras.utils.PyDataset) and not isinstance(x[0], dict):
             _, _, sample_weight = parts_of(x[0])
@@ -180,7 +181,15 @@ class Events:
             )
         if sample_weight is not None:
             raise ValueError("class_weight must be None where the examples have a sample_weight")
-        return x, weights
+        if not isinstance(x, tf.data.Dataset):
+            return x, weights
+        of_labels = tf.constant([*weights.values(), 1.0], self.dtype)  # The last one is that of the label −1.
+
+        def weighed(*data: Any) -> tuple[Any, Any, tf.Tensor]:
+            events, labels, _ = parts_of(data)
+            return events, labels, tf.gather(of_labels, tf.cast(labels, tf.int64) % of_labels.shape[0])
+
+        return x.map(weighed), None
 
     def _checked_batches(self, argument: str, batches: Any) -> Any:
         """Checks what is known of batches before they are read; the graph checks each of them."""

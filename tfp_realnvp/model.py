@@ -12,13 +12,15 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import dequantization as dequantizations
-from tfp_realnvp import export, sampling
+from tfp_realnvp import export, features, sampling
 from tfp_realnvp.bijectors import ContinuousFlow, bins
 from tfp_realnvp.bijectors.solves import Solves, solving
 from tfp_realnvp.common import draw_seed, register, replacing
 from tfp_realnvp.contexts import Contexts
 from tfp_realnvp.discovery import find_networks, refuse_untrained
 from tfp_realnvp.events import Events
+from tfp_realnvp.internals import sublayers
+from tfp_realnvp.networks.activations import recording
 from tfp_realnvp.networks.moments import fixed_averages
 from tfp_realnvp.precision import check_computable
 from tfp_realnvp.replicas import with_stand_in
@@ -55,13 +57,15 @@ class FlowModel(FlowTrainer):
       dequantization: the noise that `fit`, `evaluate` and `predict` add to pixel levels: "uniform", "variational", or a
         layer from `dequantization`, also in Keras's serialized form. "exact" adds none: their log-likelihoods, and the
         samples, are those of the levels themselves; `distribution` stays a density.
-      num_classes: number of classes of a class-conditional flow; its contexts are labels, ints.
+      num_classes: number of classes of a class-conditional flow; its contexts are labels, ints. Events of unknown class
+        have the label −1. If the function returns the same bijector for every class, one pass serves all classes.
       context_size: size of the vectors that condition the flow.
       networks: Keras layers that the distribution uses outside of its bijectors, so that they are trained too.
       name: as for `keras.Model`.
 
     Attributes:
       has_estimates: bool, whether log-likelihoods depend on random probes, see `bijectors.divergence.Hutchinson`.
+      shares_bijector: bool, whether the bijector is the same for every context, so that latents do not depend on it.
 
     Raises:
       ValueError: for trainable variables that belong to no Keras network, since Keras would not train them; for a batch
@@ -98,6 +102,9 @@ class FlowModel(FlowTrainer):
         self.events = Events.of(example, num_bins, contexts)
         self.has_latents = hasattr(example, "bijector")  # TFP makes instances of several classes of that name.
         self.latent_shape = tuple(example.distribution.event_shape) if self.has_latents else self.event_shape
+        self.shares_bijector = self.has_latents and self.example_distribution(contexts).bijector is example.bijector
+        # XLA knows no batch whose size depends on the labels, see `_log_prob_of_classes`.
+        self.supports_jit = num_classes is None or self.shares_bijector
         self.seed = draw_seed(seed)
         self.dequantization: Any = None
         if self.num_bins is not None:
@@ -235,14 +242,50 @@ class FlowModel(FlowTrainer):
     def call(self, inputs: Any, context: Any = None, training: bool = False, draw: Any = None) -> tf.Tensor:
         """The log-likelihood in nats of each image (with its noise) or vector: a tensor of shape [batch].
 
+        An event with the label −1 may be of any class: log p(x) = log Σ_c p(x | c) / C.
+
         Args:
           inputs: events [batch] + event_shape.
-          context: labels [batch] or contexts [batch, context_size] of a conditional flow.
+          context: labels [batch], −1 for an unknown class, or contexts [batch, context_size] of a conditional flow.
           training: whether batch norms use the moments of the batch, and each step has new noise.
           draw: int, 0 or more, the number of the noise: an image has the same noise at the same draw. None is new noise
             at each step in training, and draw 0 otherwise.
         """
         x = self.events.checked_tensor(inputs)
+        if not self.num_classes:
+            return self._log_prob(x, context, training, draw)
+        possible = self.events.contexts.possible_classes(context)
+        nats = self._log_prob_of_classes(x, possible, training, draw)
+        return tf.reduce_logsumexp(nats, axis=1) - tf.math.log(tf.math.count_nonzero(possible, 1, dtype=nats.dtype))
+
+    def _log_prob_of_classes(self, x: tf.Tensor, possible: tf.Tensor, training: bool, draw: Any) -> tf.Tensor:
+        """log p(x | class) of each event and class, −∞ for a class that the event cannot have: [batch, num_classes].
+
+        Classes with a common bijector take one pass. Otherwise each event is repeated for its possible classes, and all
+        of them see the same noise.
+
+        Args:
+          x: checked events [batch] + event_shape.
+          possible: bool tensor [batch, num_classes].
+          training, draw: as for `call`.
+        """
+        impossible = tf.fill(tf.shape(possible), tf.constant(-np.inf, self.events.dtype))
+        if self.shares_bijector:
+            classes = tf.range(self.num_classes)[:, tf.newaxis]
+            return tf.where(possible, tf.transpose(self._log_prob(x, classes, training, draw)), impossible)
+        pairs = tf.where(possible)
+        event, label = tf.unstack(pairs, axis=1)
+        nats = self._log_prob(tf.gather(x, event), label, training, draw)
+        return tf.tensor_scatter_nd_update(impossible, pairs, nats)
+
+    def _log_prob(self, x: tf.Tensor, context: Any, training: bool, draw: Any) -> tf.Tensor:
+        """log p(x | context), with noise for images: a tensor of the batch shapes of x and the context, broadcast.
+
+        Args:
+          x: checked events [batch] + event_shape.
+          context: known labels, contexts, or None.
+          training, draw: as for `call`.
+        """
         in_step = training and self.compiled and draw is None
         seed = self.noise_seed(0 if draw is None else draw, self.steps if in_step else None)
         with solving(Solves(x, seed)) as solves:
@@ -379,10 +422,43 @@ class FlowModel(FlowTrainer):
     @tf.function(reduce_retracing=True)
     def encode_batch(self, images: tf.Tensor, context: Any = None) -> tf.Tensor:
         """The graph behind `encode`: the latents of a batch of checked events."""
+        return self._latents(images, context)
+
+    def _latents(self, images: tf.Tensor, context: Any) -> tf.Tensor:
         x = tf.cast(images, self.events.dtype)
         inverse = lambda x, context: self.distribution_given(context).bijector.inverse(x)
         with solving(Solves(with_log_det=False)):
             return with_stand_in(inverse, x if self.num_bins is None else x + 0.5, context)
+
+    def features(
+        self, images: Any, kind: str = "activations", scale: int | None = None, batch_size: int = 256
+    ) -> np.ndarray:
+        """Features of images or vectors for other learners, such as scikit-learn's: a float array [N, size].
+
+        "latents" are the latents f(x). "activations" are the last hidden activations of the couplings' networks. Those
+        of images are averaged over the four quadrants; odd sides share their middle.
+
+        Args:
+          images: as for `encode`.
+          kind: "activations" or "latents".
+          scale: the number of a scale of `networks_by_scale` or of `latents_by_scale`, 0 for the finest; None for all.
+          batch_size: number of events per pass.
+
+        Raises:
+          ValueError: for another kind or scale, events that do not fit the flow, a flow whose bijector depends on a
+            context, or activations of networks that record none (see `networks.recorded`).
+
+        Example: `LogisticRegression().fit(model.features(images), labels).score(model.features(held_out), truth)`
+        """
+        return features.features(self, images, kind, scale, batch_size)
+
+    @tf.function(reduce_retracing=True)
+    def activations_batch(self, images: tf.Tensor, context: Any = None) -> list[tuple[tf.Tensor, ...]]:
+        """The graph behind `features`: the recorded activations of a batch of checked events, a tuple per scale."""
+        with recording() as activations:
+            self._latents(images, context)
+        layers = [{id(part) for each in scale for part in sublayers(each)} for scale in self.networks_by_scale()]
+        return [tuple(hidden for layer, hidden in activations if id(layer) in scale) for scale in layers]
 
     @tf.function(reduce_retracing=True)
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -409,9 +485,9 @@ class FlowModel(FlowTrainer):
     @tf.function(reduce_retracing=True)
     def nats_of_classes(self, images: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
         """The graph behind `class_probabilities`: log p(x | class) of each image and class, [batch, num_classes]."""
-        every = tf.tile(tf.range(self.num_classes), tf.shape(images)[:1])
-        nats = self(tf.repeat(images, self.num_classes, axis=0), every, training=False, draw=draw)
-        return tf.reshape(nats, [-1, self.num_classes])
+        x = self.events.checked_tensor(images)
+        every = tf.fill([tf.shape(x)[0], self.num_classes], True)
+        return self._log_prob_of_classes(x, every, training=False, draw=draw)
 
     # Files.
 
@@ -437,8 +513,8 @@ class FlowModel(FlowTrainer):
 
         Its signatures take batches of any size and return the results of the methods of the same names;
         `serving_default` is `log_prob`. Images are uint8 (uint16 above 256 levels); vectors are called `vectors`. With
-        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all. The
-        folder appears whole or not at all.
+        a context they also take `labels` [N] (int64) or `context` [N, context_size]; in `sample` also one for all. In
+        `log_prob` the label −1 is that of an unknown class. The folder appears whole or not at all.
 
         | signature  | inputs                                 | outputs                                              |
         |------------|----------------------------------------|------------------------------------------------------|

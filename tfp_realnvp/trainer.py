@@ -219,7 +219,8 @@ class FlowTrainer(TrainerHooks):
             Also a generator or a `keras.utils.PyDataset` of such tuples, or one such tuple. TFDS dictionaries must
             hold "image" and, for a class-conditional flow, "label". Vectors may also be a pandas DataFrame. Under a
             distribution strategy a data set holds global batches, unless the strategy has distributed it.
-          y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other.
+          y: labels, ints [N], or contexts, [N, context_size], of a conditional flow; ignored by any other. The label −1
+            is that of an event of unknown class: its loss is −log Σ_c p(x | c) / C.
           batch_size: number of events per step, if `x` is not a data set; None for 32.
           validation_data: as `x`.
           class_weight: {label: weight} for a class-conditional flow; other labels count 1.
@@ -316,7 +317,7 @@ class FlowTrainer(TrainerHooks):
         Args:
           x: data as for `fit`; for a conditional flow also `(x, y)`.
           batch_size, verbose, steps, callbacks: as for `keras.Model.predict`.
-          labels: the labels [N] of a class-conditional flow, unless `x` holds them.
+          labels: the labels [N] of a class-conditional flow, −1 for an unknown class, unless `x` holds them.
           context: the contexts [N, context_size] of a flow given vectors, unless `x` holds them.
 
         Raises:

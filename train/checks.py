@@ -41,6 +41,7 @@ RANGES = (  # (requirement, predicate, fields)
         (
             "steps_per_epoch",
             "warmup_steps",
+            "num_labels",
             "final_learning_rate",
             "seed",
             "checkpoint.steps",
@@ -50,7 +51,7 @@ RANGES = (  # (requirement, predicate, fields)
     ),
     ("be positive", lambda value: 0 < value < math.inf, ("learning_rate", "decay_rate", "clip_norm")),
     ("be a probability", lambda value: 0 <= value <= 1, ("shift",)),
-    ("be in [0, 1)", lambda value: 0 <= value < 1, ("decay_start", "beta_2", "ema_momentum")),
+    ("be in [0, 1)", lambda value: 0 <= value < 1, ("decay_start", "beta_2", "ema_momentum", "labelled_share")),
 )
 
 
@@ -143,6 +144,10 @@ def _check_values(config: ml_collections.ConfigDict) -> None:
             value = operator.attrgetter(name)(config)
             if not holds(value):
                 raise ValueError(f"{name} must {requirement}; got {value}")
+    if config.num_labels and not config.conditional:
+        raise ValueError(f"num_labels must be 0 for conditional=False; got {config.num_labels}")
+    if config.labelled_share and not config.num_labels:
+        raise ValueError(f"labelled_share must be 0 for num_labels=0; got {config.labelled_share}")
     for name, known in (("decay", DECAYS), ("optimizer", OPTIMIZERS)):
         if config[name] not in known:
             raise ValueError(f"{name} must be one of {sorted(known)}; got {config[name]!r}")

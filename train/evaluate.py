@@ -75,6 +75,7 @@ def recalibrate_model(
     """
     config = checks.check_config(config)
     model, training = models.load_model_and_examples(config, workdir, model_file, config.train_split, data_dir)
+    training = data.hide_labels(training, config)
     rnvp.evaluation.recalibrate(model, data.evaluation_batches(training, config.evaluation.batch_size))
     path = workdir / "model_recalibrated.keras"
     path.parent.mkdir(parents=True, exist_ok=True)

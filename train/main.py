@@ -10,6 +10,7 @@
   python -m train.main --mode=outliers --outliers=svhn_cropped  another data set beside the run's own, by an MRCNF
   python -m train.main --mode=compress --data_dir=FOLDER        all pictures in one archive, pictures.rnvp
   python -m train.main --mode=decompress                        its pictures, into decompressed/
+  python -m train.main --mode=probe                             classes by logistic regression on the flow's features
   python -m train.main --mode=doctor                            the state of the machine, and a tiny flow on it
 
 Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
@@ -50,6 +51,7 @@ MODES = (
     "outliers",
     "compress",
     "decompress",
+    "probe",
     "doctor",
 )
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
@@ -168,7 +170,7 @@ def run_mode() -> None:
 
     from tfp_realnvp.common import reason_of
 
-    from . import compress, draw, evaluate, outliers, score, train
+    from . import compress, draw, evaluate, outliers, probe, score, train
     from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -186,6 +188,7 @@ def run_mode() -> None:
         "score": lambda: score.score_folder(*run, _MODEL.value),
         "compress": lambda: compress.compress_folder(*run, _MODEL.value),
         "decompress": lambda: compress.decompress_folder(*run, _MODEL.value),
+        "probe": lambda: probe.probe_features(*run, _MODEL.value),
         "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),
     }
     if _MODE.value == "train" and config.threads_per_operation > 0:

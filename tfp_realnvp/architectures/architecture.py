@@ -11,6 +11,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.architectures.layer_store import LayerStore
+from tfp_realnvp.architectures.mixture_base import class_means
 from tfp_realnvp.bijectors import Broadcast, Logit, Sequential
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.common import check_positive, draw_seed
@@ -34,6 +35,8 @@ class Architecture(FlowModel):
       alpha: see `bijectors.Logit`, the first layer of a flow over pixel levels. None for x / num_bins − ½ instead of a
         logit.
       dequantization, num_classes, context_size: see `FlowModel`. Every conditioner sees the class or context.
+      mixture_base: True for a class that moves the means of the latents alone, see `mixture_base.class_means`. The
+        latents are then a mixture over the classes, no conditioner sees the class, and one pass serves all classes.
       rematerialize: True to store only the inputs of the couplings' networks for the backward pass and run the networks
         again: a fraction of the memory for about 4/3 of the time, without second derivatives, see
         `networks.Rematerialized`.
@@ -74,6 +77,7 @@ class Architecture(FlowModel):
         dequantization="uniform",
         num_classes=None,
         context_size=None,
+        mixture_base=False,
         rematerialize=False,
     )
 
@@ -86,7 +90,10 @@ class Architecture(FlowModel):
         options = types.SimpleNamespace(**{**self.defaults, **arguments})
         options.num_bins = num_bins = checked_num_bins(options.num_bins, shape)
         contexts = Contexts(options.num_classes, options.context_size, tf.as_dtype(policy.variable_dtype))
-        store = LayerStore(policy, options.seed, contexts.size or 0, options.rematerialize)
+        if options.mixture_base and not options.num_classes:
+            raise ValueError(f"mixture_base must be False for a flow without num_classes; got {options.mixture_base!r}")
+        seen_size = 0 if options.mixture_base else contexts.size or 0
+        store = LayerStore(policy, options.seed, seen_size, options.rematerialize)
         self._arguments, self.options, self._store = arguments, options, store
 
         super().__init__(
@@ -116,10 +123,19 @@ class Architecture(FlowModel):
         """
         options, store = self.options, self._store
 
-        def distribution(context: tf.Tensor | None = None) -> tfd.Distribution:
+        def layers_given(context: tf.Tensor | None = None) -> list[tfb.Bijector]:
             pixels = options.num_bins is not None
             layers = self.from_pixels(options.num_bins, options.alpha, store.dtype) if pixels else []
-            layers += flow(store.with_context(context))
+            return layers + flow(store.with_context(context))
+
+        if options.mixture_base:
+            bijector, means = tfb.Invert(Sequential(layers_given())), class_means(store, shape, options)
+            return lambda context: tfd.TransformedDistribution(
+                tfd.Independent(self.latent(means(context), 1.0), len(shape)), bijector
+            )
+
+        def distribution(context: tf.Tensor | None = None) -> tfd.Distribution:
+            layers = layers_given(context)
             base = tfd.Sample(self.latent(tf.zeros([], store.dtype), 1.0), shape)
             if context is not None:
                 batch_shape = tf.shape(context)[:-1]

@@ -48,7 +48,7 @@ class FFJORD(Standardized):
       num_steps: number of steps of "rk4".
       adjoint: whether gradients come from the adjoint equation, see `solvers.differentiable`.
       kinetic_energy, jacobian_norm: coefficients of the regularizers, in bits per dimension as in the papers.
-      num_bins, alpha, dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`.
+      num_bins, alpha, dequantization, num_classes, context_size, mixture_base, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for sizes below 1, names or tolerances that are not allowed, or a height or width not divisible by
@@ -88,6 +88,7 @@ class FFJORD(Standardized):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         seed: int | None = None,
         dtype: Any = None,
         name: str = "ffjord",

@@ -55,7 +55,7 @@ class Glow(Architecture):
       bound: the bound of the couplings' log-scales. "sigmoid": log σ(s + 2), as in the authors' code. "tanh":
         e^f · tanh(s / e^f) with a learned f per channel; the scales start at 1 and their bound can grow.
       factorized: True to parametrize the 1×1 convolutions by their PLU factors (section 3.2), False for free matrices.
-      num_bins, dequantization, context_size, rematerialize, seed, dtype, name: see `Architecture`.
+      num_bins, dequantization, context_size, mixture_base, rematerialize, seed, dtype, name: see `Architecture`.
       num_classes: number of classes of a class-conditional flow. In the paper only the prior of the last scale depends
         on the class. Here every network sees it, and the prior of each scale depends on it, like the conditional
         actnorm of arXiv 1905.13288.
@@ -91,6 +91,7 @@ class Glow(Architecture):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         rematerialize: bool = False,
         seed: int | None = None,
         dtype: Any = None,

@@ -46,6 +46,11 @@ class LayerStore:
         """All layers, in the order of their construction."""
         return self._layers.values()
 
+    @property
+    def last_scale(self) -> int:
+        """The number of the coarsest scale that has a layer."""
+        return max(scale for scale, _ in self._layers)
+
     def by_scale(self, layers: Iterable[keras.layers.Layer]) -> list[list[keras.layers.Layer]]:
         """These layers, one list per scale, the finest first."""
         scales = {id(layer): scale for (scale, _), layer in self._layers.items()}

@@ -41,7 +41,7 @@ class NICE(Architecture):
         (SVHN, CIFAR-10).
       alpha: see `Architecture`. None, without a logit, as in the paper: its x in [0, 1] is ours, x / num_bins − ½,
         shifted by ½.
-      num_bins, dequantization, num_classes, context_size, seed, dtype, name: see `Architecture`.
+      num_bins, dequantization, num_classes, context_size, mixture_base, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for sizes below 1, or events of fewer than two entries.
@@ -64,6 +64,7 @@ class NICE(Architecture):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         seed: int | None = None,
         dtype: Any = None,
         name: str = "nice",

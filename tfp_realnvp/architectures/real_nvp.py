@@ -65,7 +65,7 @@ class RealNVP(Architecture):
         averages (see `Moments`). None normalizes by the batch's moments, as the code does by default.
       skip: whether the residual networks have skips, see `ResNet`.
       bottleneck: whether residual blocks have three convolutions, see `ResidualBlocks`.
-      dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
+      dequantization, num_classes, context_size, mixture_base, rematerialize, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for an `event_shape` of rank other than 1 or 3, a height or width not divisible by
@@ -103,6 +103,7 @@ class RealNVP(Architecture):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         rematerialize: bool = False,
         seed: int | None = None,
         dtype: Any = None,

@@ -66,7 +66,8 @@ class SubpixelFlow(Architecture):
       refining_scales: number of scales of the Glow over the latents, see `Glow`.
       refining_steps: number of its steps per scale; 0 for no Glow.
       refining_filters: width of its networks.
-      num_bins, alpha, dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
+      num_bins, alpha, dequantization, num_classes, context_size, mixture_base, rematerialize, seed, dtype, name: see
+        `Architecture`.
 
     Raises:
       ValueError: for sizes below 1, or a height or width not divisible by 2^num_scales.
@@ -101,6 +102,7 @@ class SubpixelFlow(Architecture):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         rematerialize: bool = False,
         seed: int | None = None,
         dtype: Any = None,

@@ -35,8 +35,8 @@ class UvA(Architecture):
       multi_scale: True for the multi-scale flow, False for the simple one.
       filters: width of the networks at the first scale.
       num_blocks: number of gated blocks per network.
-      num_bins, alpha, dequantization, num_classes, context_size, rematerialize, seed, dtype, name: see `Architecture`.
-        The tutorial uses "variational" dequantization for all but its simple flow.
+      num_bins, alpha, num_classes, context_size, mixture_base, rematerialize, seed, dtype, name: see `Architecture`.
+      dequantization: see `FlowModel`. The tutorial uses "variational" dequantization for all but its simple flow.
 
     Raises:
       ValueError: for sizes below 1; for the multi-scale flow also for an odd `filters`, or a height or width not
@@ -58,6 +58,7 @@ class UvA(Architecture):
         dequantization: Any = "uniform",
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         rematerialize: bool = False,
         seed: int | None = None,
         dtype: Any = None,

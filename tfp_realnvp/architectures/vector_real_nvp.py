@@ -40,7 +40,7 @@ class VectorRealNVP(Standardized):
       random_masks: True for couplings that keep a random half of the entries each, drawn from the seed. False for
         couplings that keep the odd and the even entries in turn.
       num_bins: None, since the data are continuous.
-      num_classes, context_size, seed, dtype, name: see `Architecture`.
+      num_classes, context_size, mixture_base, seed, dtype, name: see `Architecture`.
 
     Raises:
       ValueError: for sizes below 1, another `norm`, or events that are not vectors.
@@ -70,6 +70,7 @@ class VectorRealNVP(Standardized):
         num_bins: int | str | None = None,
         num_classes: int | None = None,
         context_size: int | None = None,
+        mixture_base: bool = False,
         seed: int | None = None,
         dtype: Any = None,
         name: str = "vector_real_nvp",

@@ -1,5 +1,6 @@
 """Conditioners and other networks, mostly Keras layers; a bijector uses them as callables."""
 
+from tfp_realnvp.networks.activations import recorded, recording
 from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.context import ContextMaps, WithContext
@@ -43,5 +44,7 @@ __all__ = [
     "WeightNormConv2D",
     "WithContext",
     "initializing",
+    "recorded",
+    "recording",
     "uninitialized",
 ]

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.representation import Described
 
 
@@ -66,7 +67,7 @@ class DenseResNet(Described, keras.layers.Layer):
             x = tf.clip_by_value(x, -self.limit, self.limit)
         h = self.dense_in(x)
         h = h + self.dense_skipped(h)
-        return self.dense_out(h)
+        return self.dense_out(recorded(self, h))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_units)

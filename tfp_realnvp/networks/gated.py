@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.networks.kernels import conv_layer
 from tfp_realnvp.networks.tracing import TracedOnce
 from tfp_realnvp.representation import Described
@@ -125,7 +126,7 @@ class GatedConvNet(Described, keras.layers.Layer):
         h = self.conv_in(x)
         for block in self.blocks:
             h = block(h)
-        return self.conv_out(concat_elu(h))
+        return self.conv_out(recorded(self, concat_elu(h)))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)

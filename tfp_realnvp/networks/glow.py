@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.networks.kernels import conv_layer
 from tfp_realnvp.networks.tracing import TracedOnce
 from tfp_realnvp.representation import Described
@@ -58,7 +59,7 @@ class GlowNet(TracedOnce, Described, keras.layers.Layer):
         *hidden, last = self.convs
         for conv in hidden:
             x = ops.relu(conv(x))
-        return last(x)
+        return last(recorded(self, x))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)

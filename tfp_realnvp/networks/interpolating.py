@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.networks.kernels import conv_layer, convolve
 from tfp_realnvp.representation import Described
 
@@ -120,7 +121,7 @@ class InterpolatingResNet(Described, keras.layers.Layer):
         h = self.conv_in(ops.concatenate([differences, mean, context], axis=-1))
         for first, second in self.blocks:
             h = h + second(ops.relu(first(ops.relu(h))))
-        output = ops.cast(self.conv_out(ops.relu(h)), self.variable_dtype)
+        output = ops.cast(self.conv_out(recorded(self, ops.relu(h))), self.variable_dtype)
         shift, others = ops.split(output, [self.channels], axis=-1)
         filtered = convolve(differences, self.filter)
         return ops.concatenate([mean + self.unit * (shift + filtered), others], axis=-1)

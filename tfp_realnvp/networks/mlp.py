@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfp_realnvp.common import register, spawn_seeds
+from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.representation import Described
 
 
@@ -66,9 +67,10 @@ class MLP(Described, keras.layers.Layer):
             input_shape = layer.compute_output_shape(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        for layer in self.dense:
+        *hidden, last = self.dense
+        for layer in hidden:
             x = layer(x)
-        return x
+        return last(recorded(self, x))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_units)

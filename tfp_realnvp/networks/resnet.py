@@ -8,6 +8,7 @@ from keras import ops
 
 from tfp_realnvp.bijectors.masks import checkerboard as checkerboard_mask
 from tfp_realnvp.common import check_positive, register, spawn_seeds
+from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.stacks import BlockStack
@@ -220,7 +221,7 @@ class ResNet(Described, keras.layers.Layer):
         if self.skips is not None:
             skips = [convolve(h, *weights) for h, weights in zip(hidden, self.skips.unstacked(), strict=True)]
             out = unfused_sum(skips)
-        return self.conv_out(ops.relu(self.norm_out(out)))
+        return self.conv_out(recorded(self, ops.relu(self.norm_out(out))))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.out_channels)

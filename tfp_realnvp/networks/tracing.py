@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_realnvp.bijectors.passes import initialization
 from tfp_realnvp.internals import in_training, sublayers, tf_variable, weights_are_substituted
+from tfp_realnvp.networks.activations import is_recording
 
 
 class TracedOnce:
@@ -21,8 +22,8 @@ class TracedOnce:
     The configs of the inner layers must be equal too; names and seeds do not count. So `get_config` must contain
     everything that a call depends on.
 
-    The function is not shared eagerly or under a distribution strategy. Nor is it shared by layers with non-trainable
-    weights, since their calls may change these weights.
+    The function is not shared eagerly, under a distribution strategy, or while activations are recorded. Nor is it
+    shared by layers with non-trainable weights, since their calls may change these weights.
 
     Example: `class Block(TracedOnce, keras.layers.Layer): ...`
     """
@@ -49,7 +50,7 @@ def _can_share(layer: keras.layers.Layer) -> bool:
     """Whether the call belongs to a plain graph, uses the layer's own weights and leaves them unchanged."""
     in_plain_graph = not (tf.executing_eagerly() or tf.distribute.has_strategy())
     substituted = weights_are_substituted() or initialization.get()
-    return in_plain_graph and not substituted and not layer.non_trainable_variables
+    return in_plain_graph and not substituted and not is_recording() and not layer.non_trainable_variables
 
 
 def _shared_function(call: Callable[[tf.Tensor], Any], weights: Sequence[Any]) -> Callable[..., Any]:

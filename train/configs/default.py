@@ -9,6 +9,8 @@ def get_config() -> ml_collections.ConfigDict:
     # TFDS data set with an "image".
     config.dataset = "digits"
     config.conditional = False  # on each example's label or vector
+    config.num_labels = 0  # of the training split, as many of each class; all others are hidden. 0 hides none
+    config.labelled_share = 0.0  # of labelled examples in training, about: with num_labels, they repeat
     config.train_split = "train"
     config.validation_split = ""  # chooses the best epoch; "" keeps the last one
     config.test_split = "test"

@@ -10,6 +10,7 @@ import tensorflow as tf
 from . import toy
 from .arrays import examples_from_arrays
 from .examples import Examples
+from .few_labels import hide_labels
 from .folder import load_folder
 from .tfds import load_tfds
 
@@ -30,9 +31,9 @@ class Splits:
 
 
 def load_splits(config: ml_collections.ConfigDict, data_dir: str | os.PathLike | None = None) -> Splits:
-    """The three splits that the config names, see `load`."""
+    """The three splits that the config names, see `load`; the training split hides labels, see `hide_labels`."""
     return Splits(
-        load(config, config.train_split, data_dir),
+        hide_labels(load(config, config.train_split, data_dir), config),
         load(config, config.validation_split, data_dir) if config.validation_split else None,
         load(config, config.test_split, data_dir),
     )
