@@ -1,6 +1,16 @@
 """Real NVP and normalizing flows for TensorFlow Probability and Keras."""
 
-from tfp_realnvp import architectures, bijectors, compression, dequantization, evaluation, networks, optimizers
+from tfp_realnvp import (
+    architectures,
+    bijectors,
+    calibration,
+    compression,
+    dequantization,
+    energy,
+    evaluation,
+    networks,
+    optimizers,
+)
 from tfp_realnvp.architectures import FFJORD, MRCNF, NICE, Architecture, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
 from tfp_realnvp.common import register
 from tfp_realnvp.model import FlowModel
@@ -20,8 +30,10 @@ __all__ = [
     "VectorRealNVP",
     "architectures",
     "bijectors",
+    "calibration",
     "compression",
     "dequantization",
+    "energy",
     "evaluation",
     "load_model",
     "networks",
