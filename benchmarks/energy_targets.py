@@ -7,6 +7,7 @@ import numpy as np
 import sklearn.datasets
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 
 def double_well(x):
@@ -44,7 +45,28 @@ class Phi4:
         """−S of fields [..., side, side, 1]."""
         return -self._bilinear(field, self.mass) - self.coupling * _sum(field**4)
 
-    def log_z(self, chains=64, nodes=12, num_results=1500, free_mass=2.0, seed=0):
+    def propagators(self, mass):
+        """1 / (k̂² + M²) for each momentum, [side, side]: twice the variances of the free theory of mass M²."""
+        squares = 2 - 2 * np.cos(2 * np.pi * np.arange(self.side) / self.side)
+        return 1 / (squares[:, None] + squares + mass)
+
+    def effective_mass(self):
+        """M² of the free theory nearest to this one in the Hartree approximation, M² = m² + 6 λ E[φ²]."""
+        mass = 1.0
+        for _ in range(100):
+            mass = 0.5 * mass + 0.5 * max(self.mass + 3 * self.coupling * self.propagators(mass).mean(), 0.1)
+        return mass
+
+    def free_field(self, mass):
+        """The bijector from white noise [side · side] to fields of the free theory of mass M²."""
+        # The covariance is circulant: its first row is the transform of the variances.
+        row = np.fft.ifft2(self.propagators(mass) / 2).real
+        sites = np.stack(np.meshgrid(*[np.arange(self.side)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+        rows, columns = np.moveaxis((sites[:, None] - sites) % self.side, -1, 0)
+        factor = np.linalg.cholesky(row[rows, columns]).astype(np.float32)
+        return tfb.Chain([tfb.Reshape((self.side, self.side, 1)), tfb.ScaleMatvecTriL(factor)])
+
+    def log_z(self, chains=64, nodes=12, num_results=1000, free_mass=2.0, seed=0):
         """log Z and its standard error by thermodynamic integration from the free theory of mass M², by HMC.
 
         ```none
@@ -73,8 +95,7 @@ class Phi4:
         of_chains = differences().numpy().astype(np.float64).mean(axis=0)  # [nodes, chains]
         errors = of_chains.std(axis=1, ddof=1) / math.sqrt(chains)
         integral = weights @ of_chains.mean(axis=1) / 2
-        momenta = 2 - 2 * np.cos(2 * np.pi * np.arange(self.side) / self.side)
-        free = 0.5 * np.log(np.pi / (momenta[:, None] + momenta + free_mass)).sum()
+        free = 0.5 * np.log(np.pi * self.propagators(free_mass)).sum()
         return free - integral, math.sqrt(((weights / 2 * errors) ** 2).sum())
 
     def _bilinear(self, field, mass):
@@ -83,7 +104,7 @@ class Phi4:
 
 
 class LogisticRegression:
-    """The posterior of ten coefficients: malignant or benign by an offset and nine features of cells, N(0, 5²) a priori.
+    """The posterior of ten coefficients, N(0, 5²) a priori: malignant or benign by an offset and nine features.
 
     The features are scikit-learn's first nine of "breast cancer", standardised. Radius, perimeter and area of a cell
     nearly determine each other, so the coefficients are strongly correlated.

@@ -15,7 +15,7 @@ from tfp_realnvp.internals import TrainerHooks
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.networks.actnorm import uninitialized
 from tfp_realnvp.progress import Progress
-from tfp_realnvp.replicas import gather_over_replicas, logs_of_replica, nonempty_share
+from tfp_realnvp.replicas import gather_over_replicas, logs_of_replica, nonempty_share, num_replicas
 from tfp_realnvp.sampling import latents, push
 
 
@@ -49,7 +49,8 @@ def fit(
 
     The flow is in inference mode: batch norms keep their moments, and an `ActNorm` begins as the identity. The steps
     are Keras's own, with the optimizer, strategy, `jit_compile` and `steps_per_execution` of `model.compile`. A step
-    with a loss or gradient that is not finite changes nothing.
+    with a loss or gradient that is not finite changes nothing. Penalties of weights count as in `FlowModel.fit`, and
+    regularizers of continuous flows do not.
 
     Args:
       model: compiled `FlowModel` without a context. For images with pixel levels p̃ is a density over [0, num_bins).
@@ -148,7 +149,7 @@ class ReverseKL(TrainerHooks):
         self.flow = flow
         self.progress = Progress()
         self._target, self._batch_size, self._seed = target, batch_size, seed
-        self._coldest, self._annealing_steps = 1 / temperature, max(1, steps // 2)
+        self._first_beta, self._annealing_steps = 1 / temperature, max(1, steps // 2)
         self._forward_share = forward_share
         self._ess = keras.metrics.Mean(name="ess", dtype="float64")
         self.built = True
@@ -159,32 +160,34 @@ class ReverseKL(TrainerHooks):
         with nonempty_share(numbers) as (size, numbers):
             step, rows = tf.cast(numbers[0] // self._batch_size, tf.int32), numbers % self._batch_size
             z = tf.gather(latents(self.flow.base_distribution, self._batch_size, 1.0, self._seed, step), rows)
-            coldness = self._inverse_temperature(step, z.dtype)
+            beta = self._inverse_temperature(step, z.dtype)
             with tf.GradientTape() as tape:
                 x, log_q = push(self.flow.distribution, z)
                 log_p = self._target(x)
                 every_log_q, every_log_p = map(gather_over_replicas, (log_q[:size], log_p[:size]))
                 count = tf.cast(tf.size(every_log_q), z.dtype)
-                loss = tf.reduce_sum((log_q - coldness * log_p)[:size]) / count
+                # This replica's part of the loss: the gradients of the replicas are summed.
+                loss = tf.reduce_sum((log_q - beta * log_p)[:size]) / count
                 if self._forward_share:
-                    log_w = tf.stop_gradient(
-                        coldness * log_p - log_q - _log_total(coldness * every_log_p - every_log_q)
-                    )
-                    log_q_of_constant = self.flow.distribution.log_prob(tf.stop_gradient(x))
-                    forward = -tf.reduce_sum((tf.exp(log_w) * log_q_of_constant)[:size])
+                    log_total = tf.reduce_logsumexp(beta * every_log_p - every_log_q)
+                    weights = tf.stop_gradient(tf.exp(beta * log_p - log_q - log_total))
+                    log_q_at_x = self.flow.distribution.log_prob(tf.stop_gradient(x))
+                    forward = -tf.reduce_sum((weights * log_q_at_x)[:size])
                     loss = (1 - self._forward_share) * loss + self._forward_share * forward
+                loss += tf.cast(sum(self.losses), z.dtype) / num_replicas()
                 loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(loss, self.trainable_variables)
         log_w = tf.cast(every_log_p - every_log_q, tf.float64)
-        guard.apply_or_skip(loss, gradients, -tf.reduce_mean(log_w), tf.cast(count, tf.float64))
-        ess = tf.exp(2 * _log_total(log_w) - _log_total(2 * log_w)) / tf.cast(count, tf.float64)
+        count = tf.cast(count, tf.float64)
+        guard.apply_or_skip(loss, gradients, -tf.reduce_mean(log_w), count)
+        ess = tf.exp(2 * tf.reduce_logsumexp(log_w) - tf.reduce_logsumexp(2 * log_w)) / count
         self._ess.update_state(tf.where(tf.math.is_finite(ess), ess, 0))
         return logs_of_replica(self.get_metrics_result())
 
     def _inverse_temperature(self, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """1/T of a step: from 1/`temperature` to 1 over the first half of the steps."""
+        """β = 1/T of a step: from 1/`temperature` to 1 over the first half of the steps."""
         part = tf.minimum(tf.cast(step, dtype) / self._annealing_steps, 1)
-        return self._coldest + (1 - self._coldest) * part
+        return self._first_beta + (1 - self._first_beta) * part
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -200,8 +203,3 @@ class ReverseKL(TrainerHooks):
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
         self.flow.load_weights(*args, **kwargs)
-
-
-def _log_total(log_w: tf.Tensor) -> tf.Tensor:
-    """log Σ w."""
-    return tf.reduce_logsumexp(log_w)
