@@ -28,6 +28,7 @@ from tfp_realnvp.bijectors.masks import Channel
 PARTS = ("double_well", "phi4", "neutra")
 _ONLY = flags.DEFINE_list("only", list(PARTS), f"Some of {', '.join(PARTS)}.")
 _STEPS = flags.DEFINE_integer("phi4_steps", 900, "Training steps of each φ⁴ flow.", lower_bound=1)
+_COUPLINGS = flags.DEFINE_list("couplings", ["8", "6"], "The λ of φ⁴ theory.")
 _FIGURES = flags.DEFINE_string("figures", "benchmarks/results", "Folder of the pictures.")
 KNOTS, BOUND = 8, 1.5  # of the splines
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the flows, samples and chains.", lower_bound=0)
@@ -240,7 +241,7 @@ def main(argv):
         draw_double_well(result, folder / "energy_double_well.png")
     if "phi4" in _ONLY.value:
         rows, histories = [], {}
-        for coupling in (8.0, 6.0):
+        for coupling in map(float, _COUPLINGS.value):
             line, history = compare_phi4(coupling, _STEPS.value, seed)
             print(*report.table([line]), sep="\n", flush=True)
             rows.append(line)

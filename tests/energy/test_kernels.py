@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from tests.energy import gaussians
 
-WIDE = dict(mean=np.zeros(2, np.float32), cholesky=1.5 * np.eye(2, dtype=np.float32))
+WIDE = dict(mean=np.array([0.5, -1.5], np.float32), cholesky=1.5 * np.eye(2, dtype=np.float32))
 
 
 def sampled(model, kind, num_steps, trace=lambda _, results: results.is_accepted, **options):

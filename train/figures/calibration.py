@@ -43,7 +43,7 @@ def calibration(ranks: rnvp.calibration.Ranks, names: Sequence[str] | None = Non
     band = 2.576 * np.sqrt(expected * (1 - 1 / num_bins))
     for axis, name, column in zip(histograms, names, ranks.by_entry.T, strict=True):
         axis.axhspan(expected - band, expected + band, color="0.85")
-        axis.hist(column, num_bins, (0, ranks.num_draws + 1))
+        axis.hist(column, bins=num_bins, range=(0, ranks.num_draws + 1))
         axis.set(title=name, xlabel="rank", yticks=[])
     levels = np.linspace(0, 1, 101)
     band = 2.576 * np.sqrt(levels * (1 - levels) / number)
