@@ -96,6 +96,23 @@ def compare(make, x, replicas):
     np.testing.assert_allclose(other_nats, nats, rtol=1e-4)
 
 
+def compare_energies():
+    """Batches of 15 samples: the replicas have 8 and 7 of them."""
+    log_prob = lambda x: -0.5 * tf.reduce_sum((x - 1.0) ** 2, axis=-1)
+    models, histories = [], []
+    for scope in (contextlib.nullcontext(), strategy(2).scope()):
+        with scope:
+            model = vector()
+            model.compile(rnvp.optimizers.Adam(3e-3))
+        fitted = rnvp.energy.fit(model, log_prob, 10, batch_size=15, forward_share=0.3, seed=0, verbose=0)
+        models.append(model)
+        histories.append(fitted.history)
+    for weight, expected in zip(models[1].weights, models[0].weights, strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-6, atol=1e-9)
+    for log, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][log], values, rtol=1e-6)
+
+
 def clipping_and_local_data_are_refused():
     with strategy(2).scope():
         model = glow()
@@ -164,6 +181,7 @@ CHECKS = {
     "weights, 2": lambda: compare_training(vector, WEIGHTED, 2, validation_data=batches(WEIGHTED)),
     "labels, 2": lambda: compare_training(functools.partial(vector, num_classes=2), PARTLY_LABELLED, 2),
     "muon, 2": lambda: compare_training(vector, POINTS, 2, optimizer=rnvp.optimizers.Muon),
+    "energy, 2": compare_energies,
     "refusals": clipping_and_local_data_are_refused,
     "act_norm": one_pass_initializes_every_act_norm,
     "skipped step": a_step_that_is_not_finite_is_skipped_by_all,

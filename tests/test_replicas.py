@@ -39,6 +39,10 @@ def test_replicas_train_by_muon_like_one_device(exit_codes):
     assert exit_codes["muon, 2"] == 0
 
 
+def test_replicas_train_by_the_energy_like_one_device(exit_codes):
+    assert exit_codes["energy, 2"] == 0
+
+
 def test_what_does_not_go_with_replicas_is_refused(exit_codes):
     assert exit_codes["refusals"] == 0
 

@@ -32,6 +32,31 @@ def sum_over_replicas(values: Any) -> Any:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
+def gather_over_replicas(values: tf.Tensor) -> tf.Tensor:
+    """The values of all examples of the global batch, on each replica: a tensor [global batch].
+
+    Args:
+      values: tensor [size], a value for each example of this replica's share.
+
+    Example: `tf.reduce_logsumexp(gather_over_replicas(log_weights))`
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or num_replicas() == 1:
+        return values
+    return replica.all_gather(values, axis=0)
+
+
+def logs_of_replica(logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The logs of a step, equal on all replicas, as Keras takes them from each.
+
+    Example: `return logs_of_replica({"loss": loss})` at the end of `train_step`
+    """
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        # Keras takes the mean over the workers along an axis that has to exist.
+        return {name: value[tf.newaxis] for name, value in logs.items()}
+    return logs
+
+
 def take_from_the_first_replica(weights: Sequence[Any]) -> None:
     """Copies the first replica's values of Keras weights to all replicas, since values may differ between workers.
 

@@ -94,6 +94,26 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
     return mean + temperature * (z - mean)
 
 
+def push(distribution: Any, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The events of latents and their log-density, from one pass of the flow.
+
+    ```none
+    x = f(z),    log q(x) = log p(z) − log|det ∂f/∂z|
+    ```
+
+    Args:
+      distribution: `tfd.TransformedDistribution`.
+      z: tensor [..., *batch_shape, *event_shape].
+
+    Returns:
+      `(x, log_q)`: tensors [..., *batch_shape, *event_shape] and [..., *batch_shape].
+
+    Example: `x, log_q = push(model.distribution, model.base_distribution.sample(16))`
+    """
+    base, f = distribution.distribution, distribution.bijector
+    return f.forward(z), base.log_prob(z) - f.forward_log_det_jacobian(z, event_ndims=len(base.event_shape))
+
+
 def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
     """The latents of images or vectors; see `FlowModel.encode`."""
     _check_latents(model)

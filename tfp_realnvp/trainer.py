@@ -17,7 +17,13 @@ from tfp_realnvp.internals import TrainerHooks, lower_is_better
 from tfp_realnvp.networks.actnorm import initializing, uninitialized
 from tfp_realnvp.optimizers import Adam, check_clipping
 from tfp_realnvp.progress import MeanOfReplica, Progress
-from tfp_realnvp.replicas import nonempty_share, num_replicas, sum_over_replicas, take_from_the_first_replica
+from tfp_realnvp.replicas import (
+    logs_of_replica,
+    nonempty_share,
+    num_replicas,
+    sum_over_replicas,
+    take_from_the_first_replica,
+)
 from tfp_realnvp.threads import one_thread_at_a_time
 
 _BITS_PER_DIM = lower_is_better("bits_per_dim")
@@ -183,11 +189,7 @@ class FlowTrainer(TrainerHooks):
         return logs if self._evaluations is None else {**logs, "evaluations": self._evaluations.result()}
 
     def _logs(self) -> dict[str, tf.Tensor]:
-        logs = self.get_metrics_result()
-        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            # Keras takes the mean over the workers along an axis that has to exist.
-            logs = {name: value[tf.newaxis] for name, value in logs.items()}
-        return logs
+        return logs_of_replica(self.get_metrics_result())
 
     # Keras's methods. They check arrays before any work; the steps check all other data batch by batch.
 
