@@ -42,6 +42,7 @@ RANGES = (  # (requirement, predicate, fields)
             "steps_per_epoch",
             "warmup_steps",
             "final_learning_rate",
+            "weight_decay",
             "seed",
             "checkpoint.steps",
             "checkpoint.minutes",
