@@ -14,19 +14,19 @@ from tests.train.tiny_runs import tiny
 from train import anomalies, data
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
-OPTIONS = dict(num_scales=1, filters=2, num_blocks=1, num_components=2, dequantization="exact")
+OPTIONS = dict(hidden_units=[4], alpha=0.05)
 
 
 @pytest.fixture
 def config():
-    config = tiny(architecture="SubpixelFlow", test_split="test[:100]", evaluation=dict(batch_size=50))
+    config = tiny(architecture="NICE", test_split="test[:100]", evaluation=dict(batch_size=50))
     config.model = ml_collections.ConfigDict(OPTIONS)
     return config
 
 
 @pytest.fixture
 def workdir(tmp_path):
-    rnvp.SubpixelFlow((8, 8, 1), num_bins=17, seed=0, **OPTIONS).save(tmp_path / "model.keras")
+    rnvp.NICE((8, 8, 1), num_bins=17, seed=0, **OPTIONS).save(tmp_path / "model.keras")
     return tmp_path
 
 
@@ -48,10 +48,8 @@ def test_every_score_is_compared_and_a_detector_is_left(config, workdir, capsys)
         auroc = sklearn.metrics.roc_auc_score(is_other, np.concatenate([bits(tested), bits(images)]))
         assert result["auroc"]["likelihood"][name] == pytest.approx(auroc, abs=1e-3)
         assert result["mean"]["likelihood"][name] == pytest.approx(bits(images).mean(), rel=1e-4)
-    assert [*result["auroc"]] == [
-        *("likelihood", "likelihood of scale 0", "likelihood of scale 1", "typicality"),
-        *("complexity", "statistics", "statistics without complexity"),
-    ]
+    names = ["likelihood", "typicality", "complexity", "statistics", "statistics without complexity"]
+    assert [*result["auroc"]] == names
     assert result["num_held_out"] == 50 and result["num_examples"]["test"] == 50
     assert json.loads((workdir / "anomalies.json").read_text()) == result
     detector = rnvp.anomaly.Detector(model)
@@ -62,7 +60,16 @@ def test_every_score_is_compared_and_a_detector_is_left(config, workdir, capsys)
     assert result["false_alarms"]["statistics"] == false_alarms == 0  # 25 held-out images cannot give 1%.
     with Image.open(workdir / "figures/anomalies.png") as picture:
         assert picture.size == (1600, 600)
-    assert f"statistics {result['auroc']['statistics']['noise']:32.3f}" in capsys.readouterr().out
+    assert f"statistics{result['auroc']['statistics']['noise']:34.3f}" in capsys.readouterr().out
+
+
+def test_the_scores_of_a_flow_follow_from_its_scales_and_the_number_of_images():
+    model = rnvp.Glow((8, 8, 1), num_scales=2, steps_per_scale=1, filters=2, num_bins=17, seed=0)
+    names = ["likelihood", "likelihood of scale 0", "likelihood of scale 1", "typicality", "typicality of 5"]
+    names += ["complexity", "statistics", "statistics without complexity"]
+    assert [*anomalies.scores_of(model, 200)] == names
+    names.remove("typicality of 5")
+    assert [*anomalies.scores_of(model, 199)] == names
 
 
 def test_made_anomalies_are_of_the_model_levels():
