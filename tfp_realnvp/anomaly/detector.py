@@ -131,9 +131,9 @@ class Detector:
             "score": type(self.score).__name__,
             "config": self.score.config(),
         }
-        arrays: dict[str, Any] = {**calibration.parameters, "oddness": calibration.oddness, "header": json.dumps(header)}
+        arrays: dict[str, Any] = {**calibration.parameters, "oddness": calibration.oddness}
         with replacing(path) as draft, draft.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, header=json.dumps(header), **arrays)
 
     @classmethod
     def load(cls, filepath: Any, model: FlowModel, general_model: FlowModel | None = None) -> "Detector":
