@@ -360,6 +360,48 @@ MUTANTS = (
         "example[1]",
         ("tests/train/data/test_few_labels.py", "-k=keeps"),
     ),
+    Mutant(
+        "a shuffled calibration",
+        "tfp_realnvp/anomaly/calibration.py",
+        "np.sort(score.oddness(held_out, **parameters))",
+        "np.asarray(score.oddness(held_out, **parameters))",
+        ("tests/anomaly/test_calibration.py", "-k=count"),
+    ),
+    Mutant(
+        "a p-value that does not count the event itself",
+        "tfp_realnvp/anomaly/calibration.py",
+        "tf.cast(1 + number - less_odd, tf.float64)",
+        "tf.cast(number - less_odd, tf.float64)",
+        ("tests/anomaly/test_calibration.py", "-k=count or rate"),
+    ),
+    Mutant(
+        "a calibration by the events that the score was fitted to",
+        "tfp_realnvp/anomaly/calibration.py",
+        "groups = groups[1::2]",
+        "groups = groups[::2]",
+        ("tests/anomaly/test_calibration.py", "-k=fitted_to"),
+    ),
+    Mutant(
+        "one-sided typicality",
+        "tfp_realnvp/anomaly/scores.py",
+        'return abs(tf.reduce_mean(tf.reshape(features, [-1, self.group_size]), axis=1) - parameters["entropy"])',
+        'return tf.reduce_mean(tf.reshape(features, [-1, self.group_size]), axis=1) - parameters["entropy"]',
+        ("tests/anomaly/test_calibration.py", "-k=wider"),
+    ),
+    Mutant(
+        "scales without their log-dets",
+        "tfp_realnvp/anomaly/quantities.py",
+        "return self.log_probs_of_latents + self.log_dets",
+        "return self.log_probs_of_latents",
+        ("tests/anomaly/test_scores.py", "-k=add_up and glow"),
+    ),
+    Mutant(
+        "a fingerprint without the weights",
+        "tfp_realnvp/fingerprint.py",
+        "digest.update(np.ascontiguousarray(weight).tobytes())",
+        "digest.update(b'')",
+        ("tests/anomaly/test_detector.py", "-k=other_flows"),
+    ),
 )
 
 

@@ -26,7 +26,8 @@ FLOORS = (
     ("model",),
     ("saving", "evaluation", "calibration"),
     ("architectures",),
-    ("compression", "energy"),
+    ("fingerprint",),
+    ("anomaly", "compression", "energy"),
 )
 
 
@@ -87,6 +88,7 @@ def test_there_is_no_circle():
         "bijectors",
         "networks",
         "architectures",
+        "anomaly",
         "compression",
         "energy",
     ):  # A folder stands for all of its modules.

@@ -1,6 +1,7 @@
 """Real NVP and normalizing flows for TensorFlow Probability and Keras."""
 
 from tfp_realnvp import (
+    anomaly,
     architectures,
     bijectors,
     calibration,
@@ -29,6 +30,7 @@ __all__ = [
     "SubpixelFlow",
     "UvA",
     "VectorRealNVP",
+    "anomaly",
     "architectures",
     "bijectors",
     "calibration",

@@ -4,7 +4,8 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 AS_MANY = "there must be as many labels or contexts as images or vectors"
 
 
-def write(model: "FlowModel", filepath: Any) -> None:
+Signature = tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]  # (function, the specs of its inputs)
+
+
+def write(model: "FlowModel", filepath: Any, others: Mapping[str, Signature] = types.MappingProxyType({})) -> None:
     """Writes the SavedModel of `FlowModel.export` into a draft folder beside `filepath`, then renames the folder.
 
     Args:
       model: `FlowModel`.
       filepath: the folder, new or empty.
+      others: signatures by name, besides those of `endpoints`.
 
     Raises:
       ValueError: for a folder that holds something, the current folder, or a flow that is not a
@@ -40,7 +45,7 @@ def write(model: "FlowModel", filepath: Any) -> None:
         raise ValueError(f"filepath must not be the current folder, which would be replaced; got {str(filepath)!r}")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, (function, specs) in endpoints(model).items():
+    for name, (function, specs) in {**endpoints(model), **others}.items():
         archive.add_endpoint(name, function, specs)
     draft = path.with_name(f"draft.{path.name}")  # TF Serving would take a number for a version.
     with file_errors(path.parent):
@@ -59,7 +64,7 @@ def _remove(folder: pathlib.Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
+def endpoints(model: "FlowModel") -> dict[str, Signature]:
     """The signatures by name.
 
     Returns:
@@ -79,15 +84,15 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         raise ValueError(f"distribution must be a tfd.TransformedDistribution to be exported; got {model.distribution}")
 
     def log_prob(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
-        nats = model.log_likelihood(x, *_checked_contexts(context, tf.shape(x)[0]))
+        nats = model.log_likelihood(x, *checked_contexts(context, tf.shape(x)[0]))
         return {"nats": nats, "bits_per_dim": -nats / (math.prod(model.event_shape) * math.log(2))}
 
     def encode(x: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
-        checked = _checked_contexts(context, tf.shape(x)[0])
+        checked = checked_contexts(context, tf.shape(x)[0])
         return {"latents": model.encode_batch(data.checked_tensor(tf.cast(x, data.dtype)), *checked)}
 
     def decode(z: tf.Tensor, *context: tf.Tensor) -> dict[str, tf.Tensor]:
-        checked = _checked_contexts(context, tf.shape(z)[0])
+        checked = checked_contexts(context, tf.shape(z)[0])
         z = assert_finite(z, "latents must be finite")
         return {events: _all_finite(*model.decode_batch(z, *checked))}
 
@@ -105,7 +110,7 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
         with tf.control_dependencies(checks):
             num_samples, temperature = tf.identity(num_samples), tf.identity(temperature)
         repeated = [tf.broadcast_to(part, tf.stack([num_samples, *part.shape[1:]])) for part in context]
-        checked = _checked_contexts(repeated, tf.cast(num_samples, tf.int32))
+        checked = checked_contexts(repeated, tf.cast(num_samples, tf.int32))
 
         def draw(attempt: tf.Tensor, drawn: tf.Tensor, is_finite: tf.Tensor) -> tuple[tf.Tensor, ...]:
             shape = [] if checked else num_samples
@@ -125,12 +130,15 @@ def endpoints(model: "FlowModel") -> dict[str, tuple[Callable[..., dict[str, tf.
     x, z = batch(events, data.data_dtype), batch("latents", data.dtype, model.latent_shape)
     draw = [number("num_samples", tf.int64), number("temperature", data.dtype), number("seed", tf.int64)]
     inputs = {log_prob: [x], encode: [x], decode: [z], sample: draw}
-    signatures = {function: [*specs, *contexts] for function, specs in inputs.items()}
-    return {function.__name__: (_of_shapes(function, specs), specs) for function, specs in signatures.items()}
+    with_contexts = {function: [*specs, *contexts] for function, specs in inputs.items()}
+    return {function.__name__: (of_shapes(function, specs), specs) for function, specs in with_contexts.items()}
 
 
-def _of_shapes(function: Callable[..., Any], specs: list[tf.TensorSpec]) -> Callable[..., Any]:
-    """The function with a check of the shapes of its inputs: TensorFlow calls a loaded signature with any tensors."""
+def of_shapes(function: Callable[..., Any], specs: list[tf.TensorSpec]) -> Callable[..., Any]:
+    """The function with a check of the shapes of its inputs: TensorFlow calls a loaded signature with any tensors.
+
+    Example: `of_shapes(tf.sin, [tf.TensorSpec([None, 3])])`
+    """
     return lambda *inputs: function(*map(tf.ensure_shape, inputs, [spec.shape for spec in specs]))
 
 
@@ -140,8 +148,11 @@ def _all_finite(decoded: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
         return tf.identity(decoded)
 
 
-def _checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:
-    """The labels or contexts, if any, with assertions that they are finite and number the same as the events."""
+def checked_contexts(contexts: Sequence[tf.Tensor], number: tf.Tensor) -> list[tf.Tensor]:
+    """The labels or contexts, if any, with assertions that they are finite and number the same as the events.
+
+    Example: `checked_contexts([labels], tf.shape(images)[0])`
+    """
     checks = [assert_that(tf.shape(part)[0] == number, AS_MANY) for part in contexts]
     finite = lambda part: assert_finite(part, "context must be finite")
     with tf.control_dependencies(checks):

@@ -43,6 +43,7 @@ RANGES = (  # (requirement, predicate, fields)
             "warmup_steps",
             "num_labels",
             "final_learning_rate",
+            "weight_decay",
             "seed",
             "checkpoint.steps",
             "checkpoint.minutes",

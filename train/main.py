@@ -7,7 +7,7 @@
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
-  python -m train.main --mode=outliers --outliers=svhn_cropped  another data set beside the run's own, by an MRCNF
+  python -m train.main --mode=anomalies --anomalies=noise,flips every score of anomalies, and a calibrated detector
   python -m train.main --mode=compress --data_dir=FOLDER        all pictures in one archive, pictures.rnvp
   python -m train.main --mode=decompress                        its pictures, into decompressed/
   python -m train.main --mode=probe                             classes by logistic regression on the flow's features
@@ -48,7 +48,7 @@ MODES = (
     "sample",
     "figures",
     "score",
-    "outliers",
+    "anomalies",
     "compress",
     "decompress",
     "probe",
@@ -122,14 +122,16 @@ _INIT_FROM_OFFICIAL = flags.DEFINE_string(
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
 )
-_OUTLIERS = flags.DEFINE_string(
-    "outliers",
-    None,
-    "mode=outliers: the data set to compare with config.dataset, by the log-likelihood of each scale of an MRCNF, into "
-    "outliers.json and figures/outliers.png. Gray images are repeated to three channels where the model has three, and "
-    "smaller images get a border of zeros; larger ones are refused.",
+_ANOMALIES = flags.DEFINE_list(
+    "anomalies",
+    "noise,constants,flips",
+    "mode=anomalies: data sets to tell from config.dataset, into anomalies.json and figures/anomalies.png. noise, "
+    "constants and flips are made, of the test split. Gray images are repeated to three channels where the model has "
+    "three, and smaller images get a border of zeros; larger ones are refused.",
 )
-_OUTLIERS_SPLIT = flags.DEFINE_string("outliers_split", None, "mode=outliers: its split. Default: config.test_split.")
+_ANOMALIES_SPLIT = flags.DEFINE_string(
+    "anomalies_split", None, "mode=anomalies: the split of these data sets. Default: config.test_split."
+)
 _TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "mode=sample: spread of the latents.", lower_bound=0.0)
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
@@ -170,7 +172,7 @@ def run_mode() -> None:
 
     from tfp_realnvp.common import reason_of
 
-    from . import compress, draw, evaluate, outliers, probe, score, train
+    from . import anomalies, compress, draw, evaluate, probe, score, train
     from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -189,7 +191,7 @@ def run_mode() -> None:
         "compress": lambda: compress.compress_folder(*run, _MODEL.value),
         "decompress": lambda: compress.decompress_folder(*run, _MODEL.value),
         "probe": lambda: probe.probe_features(*run, _MODEL.value),
-        "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),
+        "anomalies": lambda: anomalies.compare_anomalies(*run, _MODEL.value, _ANOMALIES.value, _ANOMALIES_SPLIT.value),
     }
     if _MODE.value == "train" and config.threads_per_operation > 0:
         try:

@@ -44,6 +44,7 @@ def make_optimizer(
     return OPTIMIZERS[config.optimizer](
         schedule,
         beta_2=config.beta_2,
+        weight_decay=config.weight_decay or None,
         epsilon=1e-8,
         global_clipnorm=config.clip_norm,
         use_ema=config.ema_momentum > 0,

@@ -14,6 +14,7 @@ from absl import logging
 import tfp_realnvp as rnvp
 
 from . import checks, models
+from .anomalies import DETECTOR
 from .data import folder
 from .runs.workdir import new_file
 
@@ -31,7 +32,8 @@ def score_folder(
     {"file": "a/0002.png", "error": "the picture must have shape (32, 32, 3); got (8, 8, 3)"}
     ```
 
-    The pictures are neither cut nor resized. The line of a picture without a score says why it has none.
+    The pictures are neither cut nor resized. The line of a picture without a score says why it has none. With the
+    workdir's detector.npz, of --mode=anomalies, each line also has the picture's "p_value".
 
     Args:
       config, workdir, model_file: as for `evaluate.evaluate_model`; `config.evaluation.num_draws` > 1 gives the
@@ -43,8 +45,8 @@ def score_folder(
       The path of scores.jsonl. The file is replaced as a whole.
 
     Raises:
-      ValueError: if the workdir holds no model, or one that is not of images alone, or if no picture of the folder can
-        be scored. An older scores.jsonl is then kept.
+      ValueError: if the workdir holds no model, or one that is not of images alone, or a detector of another model, or
+        if no picture of the folder can be scored. An older scores.jsonl is then kept.
     """
     config, root = checks.check_config(config), folder.find_folder(data_dir)
     paths = folder.picture_paths(root)
@@ -53,11 +55,13 @@ def score_folder(
     model = models.load_model(config, workdir, model_file, data_dir)
     if model.num_bins is None or model.context_size:
         raise ValueError(f"model must be one of images without a context for mode=score; {model_file} is another")
-    path = workdir / "scores.jsonl"
+    path, detector = workdir / "scores.jsonl", None
+    if (workdir / DETECTOR).exists():
+        detector = rnvp.anomaly.Detector.load(workdir / DETECTOR, model)
     scored: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     with new_file(path) as file:
-        for line in score_pictures(model, paths, root, config):
+        for line in score_pictures(model, detector, paths, root, config):
             file.write(json.dumps(line).encode() + b"\n")
             (refused if "error" in line else scored).append(line)
         if not scored:
@@ -71,9 +75,13 @@ def score_folder(
 
 
 def score_pictures(
-    model: rnvp.FlowModel, paths: np.ndarray, root: pathlib.Path, config: ml_collections.ConfigDict
+    model: rnvp.FlowModel,
+    detector: rnvp.anomaly.Detector | None,
+    paths: np.ndarray,
+    root: pathlib.Path,
+    config: ml_collections.ConfigDict,
 ) -> Iterator[dict[str, Any]]:
-    """Yields the lines of `score_folder`, each with a path from `root` and its nats and bits_per_dim, or its error."""
+    """Yields the lines of `score_folder`, each with a path from `root` and its scores, or its error."""
     batch_size, num_draws = config.evaluation.batch_size, config.evaluation.num_draws
     for start in range(0, len(paths), batch_size):
         lines: list[dict[str, Any]] = []
@@ -87,4 +95,8 @@ def score_pictures(
         nats: Any = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []
         for line, value in zip((line for line in lines if "error" not in line), nats, strict=True):
             line.update(nats=float(value), bits_per_dim=float(-value / (math.prod(model.event_shape) * math.log(2))))
+        if detector and images:
+            p_values = detector.p_values(np.stack(images))
+            for line, value in zip((line for line in lines if "error" not in line), p_values, strict=True):
+                line["p_value"] = float(value)
         yield from lines

@@ -10,7 +10,20 @@ import pytest
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from benchmarks import coders, continuous, curves, flops, peers, quality, report, steps, timed_training, timing, workers
+from benchmarks import (
+    anomaly,
+    coders,
+    continuous,
+    curves,
+    flops,
+    peers,
+    quality,
+    report,
+    steps,
+    timed_training,
+    timing,
+    workers,
+)
 from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
 from benchmarks.peers import continuous as blocks
 
@@ -199,6 +212,35 @@ def test_formats_and_the_codec_give_the_images_back(channels):
     assert [row["coder"] for row in rows[:2]] == list(formats)
     assert ("±" in rows[0], "±" in rows[2]) == (True, False)  # Of files, not of one mosaic.
     assert float(rows[-1]["bits/dim"]) > float(ideal["bits/dim"]) > 4  # bits, of 16 levels at random
+
+
+@pytest.mark.parametrize("name", anomaly.TABLES)
+def test_a_table_has_ordinary_rows_in_training_and_its_anomalies_in_the_test(name):
+    training, tested, is_anomaly = anomaly.split_table(name, seed=1)
+    ordinary = tested[is_anomaly == 0]
+    np.testing.assert_allclose(training.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(training.std(axis=0), 1, atol=1e-4)
+    assert 0 <= len(training) - len(ordinary) <= 1 and training.dtype == tested.dtype == np.float32
+    if name == "diabetes":
+        np.testing.assert_allclose(np.sort(tested[is_anomaly == 1], axis=0), np.sort(ordinary, axis=0))
+    else:
+        sizes = {"iris": (100, 50), "wine": (130, 48), "breast cancer": (357, 212), "digits": (1623, 174)}
+        assert (len(training) + len(ordinary), is_anomaly.sum()) == sizes[name]
+
+
+def test_detectors_of_a_table_are_averaged_over_the_seeds(monkeypatch):
+    truth = {}
+    monkeypatch.setattr(anomaly, "TABLES", {"iris": anomaly.TABLES["iris"]})
+    monkeypatch.setattr(
+        anomaly,
+        "split_table",
+        lambda name, seed: truth.setdefault(seed, (np.zeros([4, 2]), np.eye(4), np.array([0, 0, 1, 1]))),
+    )
+    detectors = {"right": lambda *_: [0, 0, 1, 1], "by seed": lambda training, tested, seed: [seed, 0, 1, 1]}
+    monkeypatch.setattr(anomaly, "DETECTORS", detectors)
+    row, mean = anomaly.compared(seeds=2)
+    assert (row["right"], row["by seed"], mean["by seed"]) == (1.0, 0.875, 0.875)
+    assert (row["training rows"], row["anomalies"]) == (4, 2)
 
 
 if __name__ == "__main__":

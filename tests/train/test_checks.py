@@ -26,6 +26,7 @@ from train import train
         ({"warmup_steps": -1}, "warmup_steps must not be negative; got -1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
         ({"final_learning_rate": -0.1}, "final_learning_rate must not be negative; got -0.1"),
+        ({"weight_decay": -1.0}, "weight_decay must not be negative; got -1.0"),
         ({"decay_rate": 0.0}, "decay_rate must be positive; got 0.0"),
         ({"decay_start": 1.0}, r"decay_start must be in \[0, 1\); got 1.0"),
         ({"beta_2": 1.0}, r"beta_2 must be in \[0, 1\); got 1.0"),

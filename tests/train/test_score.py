@@ -74,6 +74,23 @@ def test_scores_may_be_over_several_draws_of_the_noise(run, folder, tmp_path, ea
     np.testing.assert_allclose(nats, rnvp.evaluation.log_likelihood(model, folder[1], num_draws=3), rtol=1e-5)
 
 
+def test_a_detector_adds_p_values(run, folder, tmp_path, eagerly):
+    shutil.copy(run.workdir / "model.keras", tmp_path)
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    detector = rnvp.anomaly.Detector(model, rnvp.anomaly.Likelihood())
+    detector.calibrate(np.stack(list(data.load(tiny(), "test[3:33]").dataset.as_numpy_iterator())))
+    detector.save(tmp_path / "detector.npz")
+    score.score_folder(tiny(evaluation=dict(batch_size=4)), tmp_path, folder[0])
+    p_values = [line["p_value"] for line in scores(tmp_path) if "error" not in line]
+    np.testing.assert_allclose(p_values, detector.p_values(folder[1]), rtol=1e-12)
+    model.weights[0].assign(model.weights[0] + 1.0)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(
+        ValueError, match="model must be the flow of the detector .*, with the same weights; got another"
+    ):
+        score.score_folder(tiny(), tmp_path, folder[0])
+
+
 def test_a_folder_without_a_picture_that_fits_leaves_the_older_scores(run, folder, tmp_path, eagerly):
     shutil.copy(run.workdir / "model.keras", tmp_path)
     (tmp_path / "scores.jsonl").write_text("older")

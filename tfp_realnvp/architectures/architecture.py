@@ -181,11 +181,21 @@ class Architecture(FlowModel):
         return other
 
     def latents_by_scale(self, z: Any) -> list[np.ndarray]:
-        z, latents = self.events.checked_latents(z), []
+        return [part.numpy() for part in self.split_by_scale(tf.convert_to_tensor(self.events.checked_latents(z)))]
+
+    def split_by_scale(self, z: tf.Tensor) -> list[tf.Tensor]:
+        """The tensors behind `latents_by_scale`, also of other values at the places of the latents.
+
+        Args:
+          z: tensor [batch] + event_shape.
+
+        Example: `[tf.reduce_sum(part) for part in model.split_by_scale(latent.log_prob(z))]`
+        """
+        parts = []
         for squeeze, num_kept in self.factor_outs():
             z, left = first_channels(squeeze.forward(z), num_kept)
-            latents.append(left.numpy())
-        return [*latents, tf.convert_to_tensor(z).numpy()]
+            parts.append(left)
+        return [*parts, z]
 
     def join_latents(self, latents: Sequence[Any]) -> np.ndarray:
         *latents, z = latents

@@ -272,14 +272,28 @@ def log_prob(distribution: tfd.Distribution, levels: tf.Tensor, num_bins: int) -
 
     Example: `log_prob(rnvp.SubpixelFlow((8, 8, 1), num_bins=17).distribution, digits, 17)`
     """
+    event_ndims = distribution.event_shape.rank
+    return tf.reduce_sum(log_probs_of_entries(distribution, levels, num_bins), axis=range(-event_ndims, 0))
+
+
+def log_probs_of_entries(distribution: tfd.Distribution, levels: tf.Tensor, num_bins: int) -> tf.Tensor:
+    """The log-probability of each level given those before it, at the place of its latent: [batch] + event_shape.
+
+    Args:
+      distribution, levels, num_bins: as for `log_prob`.
+
+    Raises:
+      ValueError: as `log_prob`.
+
+    Example: `model.split_by_scale(log_probs_of_entries(model.distribution, digits, 17))`
+    """
     standard = standardized(distribution)
     # A middle stands in for an infinite end.
     low = tf.where(levels == 0, levels + 0.5, levels)
     high = tf.where(levels == num_bins - 1, levels + 0.5, levels + 1)
     bins = forward(data_to_latent(distribution), Bins.of(levels, tf.identity, (low, high)))
     low, high = map(standard, bins.edges)
-    nats = log_probs(low, high, bins.levels == 0, bins.levels == num_bins - 1)
-    return tf.reduce_sum(nats, axis=range(-len(bins.is_mapped.shape), 0))
+    return log_probs(low, high, bins.levels == 0, bins.levels == num_bins - 1)
 
 
 def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Tensor:

@@ -10,8 +10,6 @@ the networks compute in float64. Their outputs are rounded to multiples of 2^-12
 """
 
 import functools
-import hashlib
-import json
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +24,7 @@ from tfp_realnvp.bijectors import Squeeze, bins
 from tfp_realnvp.common import check_positive
 from tfp_realnvp.compression import ans, container
 from tfp_realnvp.compression.decisions import Enough, Halves, Reader, Writer
+from tfp_realnvp.fingerprint import fingerprint
 from tfp_realnvp.model import FlowModel
 
 FORMAT = 3
@@ -187,15 +186,7 @@ class Codec:
 
     @functools.cached_property
     def _hash(self) -> str:
-        """The hash of the flow: its class, its arguments as far as the code depends on them, and its weights."""
-        arguments = self._exact.get_config() if isinstance(self._exact, Architecture) else {}
-        for name in ("name", "seed", "dtype", "dequantization", "rematerialize", "frozen"):
-            arguments.pop(name, None)
-        digest = hashlib.sha256(json.dumps([type(self.model).__name__, arguments], sort_keys=True).encode())
-        networks: Any = self._exact.networks
-        for weight in (weight for network in networks for weight in network.get_weights()):
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return digest.hexdigest()
+        return fingerprint(self._exact, with_noise=False)
 
     def _batches(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Batches of `batch_size` images; the last image fills up the last batch."""

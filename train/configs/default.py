@@ -71,6 +71,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.decay = "cosine"  # or "linear"; or "exponential", by decay_rate after each epoch instead
     config.decay_rate = 1.0
     config.beta_2 = 0.999
+    config.weight_decay = 0.0  # decoupled: the learning rate times this is the share that each weight loses in a step
     config.clip_norm = 100.0  # of the gradient of the loss in nats
     config.max_skipped = 10  # number in a row of skipped steps (loss or gradient not finite) that ends the run
     config.ema_momentum = 0.0  # of moving averages of the weights, to evaluate and keep instead; 0 for none
