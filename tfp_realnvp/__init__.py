@@ -1,6 +1,15 @@
 """Real NVP and normalizing flows for TensorFlow Probability and Keras."""
 
-from tfp_realnvp import architectures, bijectors, compression, dequantization, evaluation, networks, optimizers
+from tfp_realnvp import (
+    architectures,
+    bijectors,
+    completion,
+    compression,
+    dequantization,
+    evaluation,
+    networks,
+    optimizers,
+)
 from tfp_realnvp.architectures import FFJORD, MRCNF, NICE, Architecture, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
 from tfp_realnvp.common import register
 from tfp_realnvp.model import FlowModel
@@ -20,6 +29,7 @@ __all__ = [
     "VectorRealNVP",
     "architectures",
     "bijectors",
+    "completion",
     "compression",
     "dequantization",
     "evaluation",

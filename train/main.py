@@ -8,6 +8,7 @@
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
   python -m train.main --mode=outliers --outliers=svhn_cropped  another data set beside the run's own, by an MRCNF
+  python -m train.main --mode=complete --mask=box               the first test images without their middle, completed
   python -m train.main --mode=compress --data_dir=FOLDER        all pictures in one archive, pictures.rnvp
   python -m train.main --mode=decompress                        its pictures, into decompressed/
   python -m train.main --mode=doctor                            the state of the machine, and a tiny flow on it
@@ -48,10 +49,12 @@ MODES = (
     "figures",
     "score",
     "outliers",
+    "complete",
     "compress",
     "decompress",
     "doctor",
 )
+MASKS = ("bottom", "box", "random")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -118,7 +121,19 @@ _INIT_FROM_OFFICIAL = flags.DEFINE_string(
     "take its model instead of the workdir's. Its variables determine options of config.model.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
+    "num_samples",
+    None,
+    "mode=sample: also write this many samples to samples/samples.npy. mode=complete: the draws of each chain.",
+    lower_bound=1,
+)
+_NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", None, "mode=complete: the number of images. Default: those of the picture.", lower_bound=1
+)
+_MASK = flags.DEFINE_enum(
+    "mask",
+    "bottom",
+    MASKS,
+    "mode=complete: the hidden part of the images: the bottom half, a box in the middle, or random pixels.",
 )
 _OUTLIERS = flags.DEFINE_string(
     "outliers",
@@ -139,7 +154,7 @@ _STRATEGY = flags.DEFINE_enum(
 flags.register_validator(
     "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"
 )
-_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures, mode=complete: seed of the samples.")
 
 
 def main(argv: list[str]) -> None:
@@ -168,7 +183,7 @@ def run_mode() -> None:
 
     from tfp_realnvp.common import reason_of
 
-    from . import compress, draw, evaluate, outliers, score, train
+    from . import complete, compress, draw, evaluate, outliers, score, train
     from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -184,6 +199,9 @@ def run_mode() -> None:
         "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "score": lambda: score.score_folder(*run, _MODEL.value),
+        "complete": lambda: complete.complete_images(
+            *run, _MODEL.value, _MASK.value, _NUM_IMAGES.value, _NUM_SAMPLES.value, _SEED.value
+        ),
         "compress": lambda: compress.compress_folder(*run, _MODEL.value),
         "decompress": lambda: compress.decompress_folder(*run, _MODEL.value),
         "outliers": lambda: outliers.compare_outliers(*run, _MODEL.value, _OUTLIERS.value, _OUTLIERS_SPLIT.value),

@@ -10,7 +10,20 @@ import pytest
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
-from benchmarks import coders, continuous, curves, flops, peers, quality, report, steps, timed_training, timing, workers
+from benchmarks import (
+    coders,
+    continuous,
+    curves,
+    fillings,
+    flops,
+    peers,
+    quality,
+    report,
+    steps,
+    timed_training,
+    timing,
+    workers,
+)
 from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
 from benchmarks.peers import continuous as blocks
 
@@ -199,6 +212,22 @@ def test_formats_and_the_codec_give_the_images_back(channels):
     assert [row["coder"] for row in rows[:2]] == list(formats)
     assert ("±" in rows[0], "±" in rows[2]) == (True, False)  # Of files, not of one mosaic.
     assert float(rows[-1]["bits/dim"]) > float(ideal["bits/dim"]) > 4  # bits, of 16 levels at random
+
+
+def test_the_fillings_of_hidden_pixels_are_compared(monkeypatch):
+    model = rnvp.SubpixelFlow((4, 4, 1), num_scales=1, filters=2, num_blocks=1, num_bins=17, seed=0)
+    images = np.random.default_rng(0).integers(17, size=[3, 4, 4, 1]).astype("uint8")
+    monkeypatch.setattr(fillings, "biharmonic", lambda images, known, num_bins: images + 1.6)
+    known = fillings.known_pixels("refine", (4, 4, 1))
+    rows = fillings.compared(
+        model, images, images, known, lambda: fillings.drawn(model, "refine", images, known, 4, seed=0)
+    )
+    by_name = {row["filling"]: row for row in rows}
+    assert len(by_name) == 4 and by_name["biharmonic"]["PSNR in dB"] == pytest.approx(20)
+    assert by_name["biharmonic"]["±"] == pytest.approx(0, abs=1e-6)
+    single, mean = by_name["tfp_realnvp, a single draw"], by_name["tfp_realnvp, mean of the draws"]
+    assert single["PSNR in dB"] < mean["PSNR in dB"] and single["±"] > 0
+    assert np.array_equal(fillings.known_pixels("bottom", (4, 4, 1))[:, 0, 0], [True, True, False, False])
 
 
 if __name__ == "__main__":
