@@ -280,8 +280,8 @@ MUTANTS = (
     Mutant(
         "a completion without the log-det of its logits",
         "tfp_realnvp/completion/coordinates.py",
-        "return log_p + tfb.Sigmoid(*known).forward_log_det_jacobian(u, len(self._model.event_shape)), entries",
-        "return log_p - 0.01 * tf.reduce_sum(u**2, axis=range(1, u.shape.rank)), entries",
+        "return log_p + tfb.Sigmoid(*known).forward_log_det_jacobian(u, len(self._model.event_shape)), x - 0.5",
+        "return log_p, x - 0.5",
         (COMPLETION, "-k=moments_over_the_noise"),
     ),
     Mutant(

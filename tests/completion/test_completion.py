@@ -59,7 +59,7 @@ def vectors():
 def test_the_most_likely_entries_of_a_gaussian_are_their_mean(vectors, coordinates, density):
     mean, covariance = gaussian.moments(vectors)
     rows, mask = vectors.sample(2, seed=0), np.array([[1, 0, 1], [0, 0, 1]])
-    mode = completion.most_likely(vectors, np.where(mask, rows, np.nan), mask, coordinates, batch_size=1)
+    mode = completion.most_likely(vectors, np.where(mask, rows, np.nan), mask, coordinates)
     assert density in mode.density
     for event, known in enumerate(mask == 1):
         expected, _ = gaussian.conditional(mean, covariance, known, rows[event, known])
@@ -74,7 +74,7 @@ def test_the_most_likely_vector_of_noisy_observations_is_the_posterior_mean(vect
     y, noise = np.array([[1.0, 0.0, -1.0]]), 0.7
     expected = mean + covariance @ np.linalg.inv(covariance + noise**2 * np.eye(3)) @ (y[0] - mean)
     mode = completion.restore_most_likely(vectors, y, completion.Identity(), noise)
-    np.testing.assert_allclose(mode.images[0], expected, atol=1e-3)
+    np.testing.assert_allclose(mode.images[0], expected, atol=0.01)
 
 
 # Refinement.
@@ -92,13 +92,13 @@ def test_fine_images_have_their_probabilities_given_the_coarse_one(dequantizatio
     model = tiny(dequantization=dequantization)
     every = np.array(list(itertools.product(range(2), repeat=4)), "uint8").reshape([-1, 2, 2, 1])
     probabilities = np.exp(rnvp.evaluation.exact(model, every)).reshape([2, 8])
-    fine = completion.refine(model, np.array([0, 1]).reshape([2, 1, 1, 1]), 2000, seed=0)
-    assert fine.shape == (2, 2000, 2, 2, 1) and fine.dtype == np.uint8
+    fine = completion.refine(model, np.array([0, 1]).reshape([2, 1, 1, 1]), 500, seed=0)
+    assert fine.shape == (2, 500, 2, 2, 1) and fine.dtype == np.uint8
     for level, draws in enumerate(fine):
         assert np.all(draws[:, 0, 0] == level)
         counts = np.bincount(draws.reshape(-1, 4)[:, 1:] @ [4, 2, 1], minlength=8)
         expected = probabilities[level] / probabilities[level].sum()
-        assert np.all(np.abs(counts / 2000 - expected) < 4 * np.sqrt(expected / 2000) + 1e-6)
+        assert np.all(np.abs(counts / 500 - expected) < 4 * np.sqrt(expected / 500) + 1e-6)
 
 
 def test_every_scale_can_be_refined_given_the_class():
@@ -183,7 +183,7 @@ def test_operators_of_other_arguments_are_refused(make, message):
 
 
 def test_other_coordinates_are_refused(vectors):
-    with pytest.raises(ValueError, match='coordinates must be "latents" or "pixels"; got "logits"'):
+    with pytest.raises(ValueError, match='coordinates must be "latents" or "pixels"; got .logits.'):
         completion.most_likely(vectors, ROWS, [1, 0, 1], "logits")
     mask = np.array([[1, 0], [0, 1]])[..., np.newaxis]
     with pytest.raises(ValueError, match='coordinates must be "latents" for a model with exact probabilities'):

@@ -130,21 +130,21 @@ def test_known_levels_stay_and_all_levels_are_data(levels):
 
 def test_levels_of_exact_probabilities_are_drawn_by_these():
     params = tf.constant(0.3 * np.random.default_rng(0).normal(size=[3 + 3 + 3 * 3 * 2]), tf.float32)
-    mixture = functools.partial(residual_mixture, channels=3, num_components=2, unit=0.3)
+    mixture = functools.partial(residual_mixture, channels=3, num_components=2, unit=0.08)
     coupling = rnvp.bijectors.Coupling(ChangeAll(1), lambda kept: params, mixture)
-    flow = tfb.Chain([coupling, tfb.Shift(-0.5), tfb.Scale(0.25)])
+    flow = tfb.Chain([coupling, tfb.Shift(-0.5), tfb.Scale(1 / 6)])
     base = tfd.Sample(tfd.Logistic(0.0, 1.0), 3)
     model = rnvp.FlowModel(
-        tfd.TransformedDistribution(base, tfb.Invert(flow)), num_bins=4, dequantization="exact", seed=0
+        tfd.TransformedDistribution(base, tfb.Invert(flow)), num_bins=6, dequantization="exact", seed=0
     )
-    every = np.array(list(itertools.product(range(4), repeat=3)))
-    probabilities = np.exp(model.predict(every, verbose=0)).reshape([4, 4, 4])[:, 1]
+    every = np.array(list(itertools.product(range(6), repeat=3)))
+    probabilities = np.exp(model.predict(every, verbose=0)).reshape([6, 6, 6])[:, 2]
     expected = probabilities / probabilities.sum()
-    posterior = rnvp.completion.sample(model, [[0, 1, 0]], [0, 1, 0], 400, burn_in=100, seed=0, verbose=0)
+    posterior = rnvp.completion.sample(model, [[0, 2, 0]], [0, 1, 0], 400, burn_in=100, seed=0, verbose=0)
     first, _, last = posterior.samples[:, 0].T
-    actual = np.histogram2d(first, last, bins=[np.arange(-0.5, 4)] * 2)[0] / len(first)
+    actual = np.histogram2d(first, last, bins=[np.arange(-0.5, 6)] * 2)[0] / len(first)
     ess = np.nanmin(posterior.ess)
-    assert ess > 100 and np.all(np.abs(actual - expected) < 3 * np.sqrt(expected * (1 - expected) / ess))
+    assert ess > 100 and np.all(np.abs(actual - expected) < 3.5 * np.sqrt(expected * (1 - expected) / ess) + 1e-3)
 
 
 # Noisy observations.

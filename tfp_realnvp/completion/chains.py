@@ -86,8 +86,8 @@ class Chains:
         self, states: np.ndarray, scales: np.ndarray, data: Any, half: int, number: int, rng: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The draws of `number` iterations, the first half of a burn-in of which adapts the step size."""
-        scales, states = tf.constant(scales), tf.constant(states / scales)
-        results = self._kernel(states, scales, data, half).bootstrap_results(states)
+        state, of_state = tf.constant(states / scales), tf.constant(scales)
+        results = self._kernel(state, of_state, data, half).bootstrap_results(state)
         if not np.isfinite(results.inner_results.accepted_results.target_log_prob).all():
             raise ValueError(
                 "model must have a finite density and gradient at the starts of the chains; got NaN or infinity"
@@ -95,11 +95,11 @@ class Chains:
         parts = []
         for first in range(0, number, BLOCK):
             size, seed = tf.constant(min(BLOCK, number - first)), rng.integers(2**31, size=2, dtype=np.int32)
-            part, acceptance, states, results = self._advance(size, states, results, seed, scales, data)
+            part, acceptance, state, results = self._advance(size, state, results, seed, of_state, data)
             parts.append((part.numpy(), acceptance.numpy()))
             self._report(len(part))
         draws, acceptance = map(np.concatenate, zip(*parts, strict=True))
-        return draws * scales.numpy(), acceptance
+        return draws * scales, acceptance
 
     @tf.function(autograph=False)
     def _advance(self, number: Any, states: Any, results: Any, seed: Any, scales: Any, data: Any) -> Any:

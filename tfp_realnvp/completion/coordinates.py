@@ -197,8 +197,16 @@ def unknown(coordinates: Any, model: FlowModel, number: int) -> tuple[np.ndarray
     return coordinates.known(zeros, zeros > 0)
 
 
+def named(model: FlowModel, context: tuple) -> dict[str, Any]:
+    """The contexts as arguments of `FlowModel.sample`: labels, context, or none.
+
+    Example: `model.sample(8, **named(model, context))`
+    """
+    return dict(zip([model.events.contexts.name], context, strict=False))
+
+
 def _draws(model: FlowModel, num_chains: int, number: int, context: tuple, rng: np.random.Generator) -> np.ndarray:
     """Events that the model draws, for chains of each event: [num_chains, number] + event_shape."""
-    contexts = dict(zip([model.events.contexts.name], repeated(context, num_chains), strict=False))
+    contexts = named(model, repeated(context, num_chains))
     draws = model.sample(num_chains * number, seed=int(rng.integers(2**31)), **contexts)
     return draws.reshape([num_chains, number, *model.event_shape])

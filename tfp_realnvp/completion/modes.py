@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_realnvp.common import check_positive
-from tfp_realnvp.completion.coordinates import Latents, of_entries
+from tfp_realnvp.completion.coordinates import Latents, named, of_entries
 from tfp_realnvp.completion.observations import checked_known, checked_observations, log_joint
 from tfp_realnvp.completion.operators import Identity, as_operator
 from tfp_realnvp.completion.targets import Target, batches
@@ -170,6 +170,5 @@ def _noise_of_entries(model: FlowModel, context: tuple) -> Any:
     """The last noise of known entries: a number of levels, or an array [event_shape] for vectors."""
     if model.num_bins is not None:
         return SPREAD_OF_NOISE * model.num_bins
-    number = len(context[0]) if context else NUM_DRAWS
-    contexts = dict(zip([model.events.contexts.name], context, strict=False))
-    return 4 * SPREAD_OF_NOISE * model.sample(number, seed=0, **contexts).std(axis=0)
+    context = tuple(np.resize(array, [NUM_DRAWS, *array.shape[1:]]) for array in context)
+    return 4 * SPREAD_OF_NOISE * model.sample(NUM_DRAWS, seed=0, **named(model, context)).std(axis=0)

@@ -46,7 +46,7 @@ def refine(
     References: Reed et al., arXiv 1703.03664; arXiv 2106.08462, section 3.
     """
     images, contexts = np.asarray(images), model.events.contexts
-    given = tuple(contexts.of_samples(len(images), labels, context))
+    given = contexts.of_samples(len(images), labels, context)
     if isinstance(model, MRCNF):
         return model.refine(images, num_samples, temperature, seed, *given)
     if not isinstance(model, SubpixelFlow):
@@ -82,7 +82,7 @@ def _levels(model: SubpixelFlow, z: tf.Tensor, num_known: int, *context: Any) ->
     return tf.cast(levels, model.events.data_dtype)
 
 
-def _halvings(model: SubpixelFlow, images: np.ndarray) -> int:
+def _halvings(model: Any, images: np.ndarray) -> int:
     """How often the sides of the model's images halve to those of coarse images.
 
     Raises:

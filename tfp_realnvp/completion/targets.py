@@ -8,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+TOLERANCE = 1e-3
+"""The largest entry of the gradient at a maximum, in nats: float32 does not tell smaller ones from 0."""
+
 
 class Target:
     """A log-density of a batch of states, with its gradient. Each shape of a batch is traced once.
@@ -52,7 +55,7 @@ class Target:
             return -value, -tf.reshape(gradient, tf.shape(flat))
 
         flat = tf.reshape(starts, [shape[0], np.prod(starts.shape[1:])])
-        results = tfp.optimizer.lbfgs_minimize(loss, flat, max_iterations=max_iterations)
+        results = tfp.optimizer.lbfgs_minimize(loss, flat, tolerance=TOLERANCE, max_iterations=max_iterations)
         return tf.reshape(results.position, shape), -results.objective_value
 
 
