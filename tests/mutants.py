@@ -37,6 +37,7 @@ class Mutant:
 
 
 LAWS = "tests/bijectors/test_laws.py"
+COMPLETION = "tests/completion/test_posteriors.py"
 MUTANTS = (
     Mutant(
         "the sign of a term of the mixture's log-det",
@@ -401,6 +402,34 @@ MUTANTS = (
         "digest.update(np.ascontiguousarray(weight).tobytes())",
         "digest.update(b'')",
         ("tests/anomaly/test_detector.py", "-k=other_flows"),
+    ),
+    Mutant(
+        "a completion without the log-det of its logits",
+        "tfp_realnvp/completion/coordinates.py",
+        "return log_p + tfb.Sigmoid(*known).forward_log_det_jacobian(u, len(self._model.event_shape)), x - 0.5",
+        "return log_p, x - 0.5",
+        (COMPLETION, "-k=moments_over_the_noise"),
+    ),
+    Mutant(
+        "a completion with the mask inverted",
+        "tfp_realnvp/completion/coordinates.py",
+        "return tf.where(mask, rows, u)",
+        "return tf.where(mask, u, rows)",
+        (COMPLETION, "-k=gaussian_given_its_class"),
+    ),
+    Mutant(
+        "a completion with the noise of known levels frozen",
+        "tfp_realnvp/completion/coordinates.py",
+        "return tfb.Sigmoid(*known).forward(tf.clip_by_value(u, -self._limit, self._limit))",
+        "return tfb.Sigmoid(*known).forward(tf.where(known[1] - known[0] == 1, 0.0, u))",
+        (COMPLETION, "-k=moments_over_the_noise"),
+    ),
+    Mutant(
+        "a restoration with the wrong weight of the noise",
+        "tfp_realnvp/completion/observations.py",
+        "return log_prior - 0.5 * tf.reduce_sum(errors**2, axis=range(1, errors.shape.rank))",
+        "return log_prior - tf.reduce_sum(errors**2, axis=range(1, errors.shape.rank))",
+        (COMPLETION, "-k=noisy_measurements and True"),
     ),
 )
 

@@ -27,7 +27,7 @@ FLOORS = (
     ("saving", "evaluation", "calibration"),
     ("architectures",),
     ("fingerprint",),
-    ("anomaly", "compression", "energy"),
+    ("anomaly", "completion", "compression", "energy"),
 )
 
 
@@ -89,6 +89,7 @@ def test_there_is_no_circle():
         "networks",
         "architectures",
         "anomaly",
+        "completion",
         "compression",
         "energy",
     ):  # A folder stands for all of its modules.

@@ -8,6 +8,7 @@
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
   python -m train.main --mode=anomalies --anomalies=noise,flips every score of anomalies, and a calibrated detector
+  python -m train.main --mode=complete --mask=box               the first test images without their middle, completed
   python -m train.main --mode=compress --data_dir=FOLDER        all pictures in one archive, pictures.rnvp
   python -m train.main --mode=decompress                        its pictures, into decompressed/
   python -m train.main --mode=probe                             classes by logistic regression on the flow's features
@@ -49,11 +50,13 @@ MODES = (
     "figures",
     "score",
     "anomalies",
+    "complete",
     "compress",
     "decompress",
     "probe",
     "doctor",
 )
+MASKS = ("bottom", "box", "random")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -120,7 +123,19 @@ _INIT_FROM_OFFICIAL = flags.DEFINE_string(
     "take its model instead of the workdir's. Its variables determine options of config.model.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", None, "mode=sample: also write this many samples to samples/samples.npy.", lower_bound=1
+    "num_samples",
+    None,
+    "mode=sample: also write this many samples to samples/samples.npy. mode=complete: the draws of each chain.",
+    lower_bound=1,
+)
+_NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", None, "mode=complete: the number of images. Default: those of the picture.", lower_bound=1
+)
+_MASK = flags.DEFINE_enum(
+    "mask",
+    "bottom",
+    MASKS,
+    "mode=complete: the hidden part of the images: the bottom half, a box in the middle, or random pixels.",
 )
 _ANOMALIES = flags.DEFINE_list(
     "anomalies",
@@ -143,7 +158,7 @@ _STRATEGY = flags.DEFINE_enum(
 flags.register_validator(
     "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"
 )
-_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures: seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures, mode=complete: seed of the samples.")
 
 
 def main(argv: list[str]) -> None:
@@ -172,7 +187,7 @@ def run_mode() -> None:
 
     from tfp_realnvp.common import reason_of
 
-    from . import anomalies, compress, draw, evaluate, probe, score, train
+    from . import anomalies, complete, compress, draw, evaluate, probe, score, train
     from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -188,6 +203,9 @@ def run_mode() -> None:
         "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "score": lambda: score.score_folder(*run, _MODEL.value),
+        "complete": lambda: complete.complete_images(
+            *run, _MODEL.value, _MASK.value, _NUM_IMAGES.value, _NUM_SAMPLES.value, _SEED.value
+        ),
         "compress": lambda: compress.compress_folder(*run, _MODEL.value),
         "decompress": lambda: compress.decompress_folder(*run, _MODEL.value),
         "probe": lambda: probe.probe_features(*run, _MODEL.value),

@@ -15,6 +15,7 @@ from benchmarks import (
     coders,
     continuous,
     curves,
+    fillings,
     flops,
     peers,
     quality,
@@ -241,6 +242,22 @@ def test_detectors_of_a_table_are_averaged_over_the_seeds(monkeypatch):
     row, mean = anomaly.compared(seeds=2)
     assert (row["right"], row["by seed"], mean["by seed"]) == (1.0, 0.875, 0.875)
     assert (row["training rows"], row["anomalies"]) == (4, 2)
+
+
+def test_the_fillings_of_hidden_pixels_are_compared(monkeypatch):
+    model = rnvp.SubpixelFlow((4, 4, 1), num_scales=1, filters=2, num_blocks=1, num_bins=17, seed=0)
+    images = np.random.default_rng(0).integers(17, size=[3, 4, 4, 1]).astype("uint8")
+    monkeypatch.setattr(fillings, "biharmonic", lambda images, known, num_bins: images + 1.6)
+    known = fillings.known_pixels("refine", (4, 4, 1))
+    rows = fillings.compared(
+        model, images, images, known, lambda: fillings.drawn(model, "refine", images, known, 4, seed=0)
+    )
+    by_name = {row["filling"]: row for row in rows}
+    assert len(by_name) == 4 and by_name["biharmonic"]["PSNR in dB"] == pytest.approx(20)
+    assert by_name["biharmonic"]["±"] == pytest.approx(0, abs=1e-6)
+    single, mean = by_name["tfp_realnvp, a single draw"], by_name["tfp_realnvp, mean of the draws"]
+    assert single["PSNR in dB"] < mean["PSNR in dB"] and single["±"] > 0
+    assert np.array_equal(fillings.known_pixels("bottom", (4, 4, 1))[:, 0, 0], [True, True, False, False])
 
 
 if __name__ == "__main__":

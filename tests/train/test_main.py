@@ -18,7 +18,7 @@ from train import evaluate, train
 pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODES = "train|evaluate|recalibrate|sample|figures|score|anomalies|compress|decompress|doctor"
+MODES = "train|evaluate|recalibrate|sample|figures|score|anomalies|complete|compress|decompress|probe|doctor"
 TINY = [
     "--config.epochs=1",
     "--config.steps_per_epoch=2",

@@ -61,7 +61,8 @@ def test_train_is_no_module_of_the_wheel(installed, tmp_path):
 def test_the_help_names_the_command_that_was_called(installed, tmp_path):
     out = run_command(installed, tmp_path, "--help").stdout
     assert "  tfp-realnvp --mode=evaluate" in out and "python -m" not in out
-    assert "--workdir" in out and "|anomalies|compress|decompress|doctor>" in "".join(out.split())  # absl breaks lines.
+    modes = "|anomalies|complete|compress|decompress|probe|doctor>"
+    assert "--workdir" in out and modes in "".join(out.split())  # absl breaks lines.
 
 
 @pytest.mark.parametrize("config", ["train/configs/moons.py", "moons.py", "own/moons.py"])
