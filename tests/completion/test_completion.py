@@ -102,9 +102,10 @@ def test_fine_images_have_their_probabilities_given_the_coarse_one(dequantizatio
 
 
 def test_every_scale_can_be_refined_given_the_class():
-    model = rnvp.SubpixelFlow((4, 4, 2), num_scales=2, filters=2, num_blocks=1, num_bins=5, num_classes=2, seed=0)
+    options = dict(num_scales=2, filters=2, num_blocks=1, coarse_units=2, num_bins=5, num_classes=2, seed=0)
+    model = rnvp.SubpixelFlow((4, 8, 2), **options)
     laws.randomize_weights(model.weights)
-    images = np.random.default_rng(0).integers(5, size=[2, 4, 4, 2])
+    images = np.random.default_rng(0).integers(5, size=[2, 4, 8, 2])
     for step in (2, 4):
         fine = completion.refine(model, images[:, ::step, ::step], 2, seed=0, labels=[0, 1])
         np.testing.assert_array_equal(fine[:, :, ::step, ::step], np.repeat(images[:, None, ::step, ::step], 2, axis=1))

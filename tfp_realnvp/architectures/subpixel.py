@@ -128,6 +128,13 @@ class SubpixelFlow(Architecture):
         factor = 2**self.options.num_scales
         return CoarseToFine((height // factor, width // factor, channels)) if self.options.coarse_units else None
 
+    def num_parts(self, num_scales: int) -> int:
+        """The number of parts of the image of `num_scales` scales: the groups of the coarsest, then three a scale.
+
+        Example: `model.num_parts(model.options.num_scales)` is the number of couplings of the pixels.
+        """
+        return (len(self.coarsest_order.sizes) if self.coarsest_order else 1) + 3 * num_scales
+
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         if self.options.refining_steps:  # Then Glow's scales order the latents.
             return [(Squeeze(), None)] * (self.options.refining_scales - 1)

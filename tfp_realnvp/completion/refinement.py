@@ -61,7 +61,7 @@ def refine(
     base = model.base_given(*given)
     z = sampling.latents(base, [] if given else len(images), temperature, draw_seed(seed)).numpy()
     z[:, :: 2**halvings, :: 2**halvings] = images
-    known = 1 + 3 * (model.options.num_scales - halvings)
+    known = model.num_parts(model.options.num_scales - halvings)
     graph = tf.function(lambda z, *given: _levels(model, z, known, *given), reduce_retracing=True, autograph=False)
     fine = sampling.in_batches(graph, batch_size, z, *given)
     return fine.reshape([-1, num_samples, *model.event_shape])
@@ -70,13 +70,13 @@ def refine(
 def _levels(model: SubpixelFlow, z: tf.Tensor, num_known: int, *context: Any) -> tf.Tensor:
     """The levels of the latents z, in which the first parts of a `SubpixelFlow` are levels already.
 
-    The parts are the coarsest image, then three pixels of each 2×2 block for each scale.
+    The parts are those of the coarsest image, then three pixels of each 2×2 block for each scale.
     """
     assert model.num_bins is not None
     num_bins, numbers = model.num_bins, itertools.count()
 
     def choice(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor, at: bins.At) -> tf.Tensor:
-        return z if next(numbers) < num_known else bins.levels_at(bijector_fn(params), z, at, num_bins)
+        return z if next(numbers) < num_known else bins.levels_at(bijector_fn, params, z, at, num_bins)
 
     levels = bins.inverse(bins.data_to_latent(model.distribution_given(*context)), z, tf.identity, choice)
     return tf.cast(levels, model.events.data_dtype)

@@ -292,18 +292,14 @@ def _num_parts(model: Any, num_scales: int | None) -> int | None:
     scales = model.options.num_scales if isinstance(model, SubpixelFlow) else 0
     if not isinstance(num_scales, int) or not 0 <= num_scales <= scales:
         raise ValueError(f"num_scales must be None or an int from 0 to {scales} for this model; got {num_scales!r}")
-    return _num_groups(model) + 3 * num_scales if num_scales < scales else None
+    return model.num_parts(num_scales) if num_scales < scales else None
 
 
 def _thumbnails(model: Any, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The images of the parts of a `SubpixelFlow`: the coarsest ones, then three pixels of each 2×2 block."""
-    groups, others = parts[: _num_groups(model)], parts[_num_groups(model) :]
+    num_groups = model.num_parts(0)
+    groups, others = parts[:num_groups], parts[num_groups:]
     images = model.coarsest_order.inverse(np.concatenate(groups, axis=-1)) if model.coarsest_order else groups[0]
     for first in range(0, len(others), 3):
         images = Squeeze(diagonal_first=True).inverse(np.concatenate([images, *others[first : first + 3]], axis=-1))
     return np.asarray(images)
-
-
-def _num_groups(model: SubpixelFlow) -> int:
-    """The number of parts of the coarsest image."""
-    return len(model.coarsest_order.sizes) if model.coarsest_order else 1
