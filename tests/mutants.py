@@ -315,8 +315,8 @@ MUTANTS = (
     Mutant(
         "channels that are found at once, though each predicts the next",
         "tfp_realnvp/bijectors/bins.py",
-        "return z.shape[-1] if f.forward_min_event_ndims else 1",
-        "return 1",
+        "if not bijector_fn(params).forward_min_event_ndims or z.shape[-1] == 1:",
+        "if True:",
         ("tests/bijectors/test_bins.py", "-k=bin_of_each_level"),
     ),
     Mutant(
