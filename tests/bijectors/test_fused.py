@@ -246,7 +246,7 @@ def test_a_sequence_of_constant_jacobians_has_a_log_det_for_each_event():
 
 def test_a_sequence_has_the_weights_of_functions_that_its_layers_have_not_called_yet():
     weight = tf.Variable(0.5)
-    inner = Coupling(Checkerboard(), lambda kept: tf.concat([weight * kept, kept], axis=-1))
+    inner = Coupling(Checkerboard(), lambda kept: tf.concat([weight + kept, kept], axis=-1))
     sequence = Sequential([inner])
     before = sequence.forward(x := images())
     assert [id(variable) for variable in sequence.trainable_variables] == [id(weight)]
