@@ -22,6 +22,7 @@ from tfp_realnvp.bijectors import (
     Invertible1x1Convolution,
     LogisticMixture,
     Logit,
+    Sequential,
     Squeeze,
     UnimodularTransform,
     additive,
@@ -251,6 +252,10 @@ BIJECTORS = {
     "factor_out_quarter": lambda dtype: (FactorOut(channel_coupling(dtype, 2), num_kept=2), (2, 2, 8)),
     "factor_out_split_prior": lambda dtype: (split_prior(dtype), (2, 2, 4)),
     "factor_out_two_deep": lambda dtype: (factor_out_two_deep(dtype), (4, 4, 2)),
+    "sequential": lambda dtype: (
+        Sequential([checkerboard_coupling(dtype), Squeeze(), channel_coupling(dtype, 8), tfb.Invert(Squeeze())]),
+        (2, 4, 2),
+    ),
     "logit_256": lambda dtype: (Logit(), (2, 2, 1)),
     "logit_17": lambda dtype: (Logit(num_bins=17, alpha=0.01), (2, 2, 1)),
     **{name: functools.partial(family_row, make) for name, make in families.flows("laws").items()},

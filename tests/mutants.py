@@ -81,6 +81,13 @@ MUTANTS = (
         ("tests/bijectors/test_reshaping.py",),
     ),
     Mutant(
+        "a sequence that forgets the log-det of a layer",
+        "tfp_realnvp/bijectors/sequential.py",
+        "functools.reduce(operator.add, log_dets or",
+        "functools.reduce(operator.add, log_dets[1:] or",
+        (LAWS, "-k=sequential"),
+    ),
+    Mutant(
         "a dropped constant in the log-det of the logit",
         "tfp_realnvp/bijectors/pixels.py",
         "return -tf.nn.softplus(y) - tf.nn.softplus(-y) - np.log((1 - 2 * self._alpha) / self._num_bins)",

@@ -18,7 +18,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import noise
-from tfp_realnvp.bijectors import Coupling, Logit, affine, bins
+from tfp_realnvp.bijectors import Coupling, Logit, Sequential, affine, bins
 from tfp_realnvp.bijectors.masks import Checkerboard
 from tfp_realnvp.common import check_positive, register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet, WithContext
@@ -135,7 +135,7 @@ class VariationalDequantization(Described, keras.layers.Layer):
         epsilon = tf.math.log(pixel_noise) - tf.math.log1p(-pixel_noise)
         log_p = tf.reduce_sum(tfd.Logistic(tf.zeros([], epsilon.dtype), 1.0).log_prob(epsilon), axis=[1, 2, 3])
         sigmoid = tfb.Invert(Logit(num_bins=1, alpha=0.0))  # The slope of TFP's is NaN where exp(ε) is infinite.
-        flow = tfb.Chain([sigmoid, *reversed(couplings)], name="flow_of_noise")
+        flow = Sequential([*couplings, sigmoid], name="flow_of_noise")
         u, log_det = flow.forward(epsilon), flow.forward_log_det_jacobian(epsilon, 3)
         return _add(images, u, num_bins), log_p - log_det
 

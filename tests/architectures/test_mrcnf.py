@@ -204,9 +204,7 @@ def test_the_refined_image_has_exactly_the_mean_of_the_given_one():
     model = small()
     v = tf.constant(np.random.default_rng(0).random([2, 4, 4, 1]), tf.float32)
     layers = model._layers_given(None)
-    flow = rnvp.architectures.architecture.sequential(
-        [rnvp.bijectors.UnimodularTransform(), *model._scale_flow(layers, 0)]
-    )
+    flow = rnvp.bijectors.Sequential([rnvp.bijectors.UnimodularTransform(), *model._scale_flow(layers, 0)])
     z = tf.constant(np.random.default_rng(1).standard_normal([2, 4, 4, 3]), tf.float32)
     x = tf.function(flow.inverse, autograph=False)(tf.concat([v, z], axis=-1)).numpy()
     np.testing.assert_allclose(x.reshape(2, 4, 2, 4, 2).mean(axis=(2, 4)), v[..., 0], atol=1e-6)

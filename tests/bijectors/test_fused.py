@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 import tfp_realnvp as rnvp
 from benchmarks.flops import operations
 from tests import laws
-from tfp_realnvp.bijectors import BatchNormalization, Coupling, FactorOut, FusedBijector, Squeeze
+from tfp_realnvp.bijectors import BatchNormalization, Coupling, FactorOut, FusedBijector, Sequential, Squeeze
 from tfp_realnvp.bijectors.masks import Channel, Checkerboard
 
 tfb = tfp.bijectors
@@ -72,8 +72,20 @@ def factor_out(conditioner):
     return tfb.Chain([flow, Coupling(Checkerboard(), conditioner(2))])
 
 
+def sequential(conditioner):
+    """The same with each layer in a pass of the whole, and a stock bijector beside them."""
+    inner = Sequential([Squeeze(), FactorOut(Coupling(Channel(), conditioner(2))), tfb.Invert(Squeeze())])
+    return Sequential([Coupling(Checkerboard(), conditioner(2)), tfb.Scale(2.0), inner])
+
+
 # Flows of images of shape [4, 4, 2], data → latent, by the function that makes a conditioner of so many channels.
-COMPOSITIONS = {"leaf": leaf, "chain": chain, "coupling_last": coupling_last, "factor_out": factor_out}
+COMPOSITIONS = {
+    "leaf": leaf,
+    "chain": chain,
+    "coupling_last": coupling_last,
+    "factor_out": factor_out,
+    "sequential": sequential,
+}
 
 
 def flow(bijector):
@@ -158,9 +170,13 @@ def test_each_network_runs_once_eagerly(name, question):
 
 
 @pytest.mark.parametrize("question", LOG_DET_FIRST)
-@pytest.mark.parametrize("wrap", [lambda bijector: bijector, FactorOut], ids=["leaf", "factor_out"])
-def test_each_network_runs_once_eagerly_also_where_the_log_det_is_asked_first(wrap, question):
-    distribution = flow(wrap(leaf(Counted)))
+@pytest.mark.parametrize(
+    "make",
+    [leaf, lambda conditioner: FactorOut(leaf(conditioner)), sequential],
+    ids=["leaf", "factor_out", "sequential"],
+)
+def test_each_network_runs_once_eagerly_also_where_the_log_det_is_asked_first(make, question):
+    distribution = flow(make(Counted))
     LOG_DET_FIRST[question](distribution, images())
     assert {network.calls for network in laws.networks_of(distribution.bijector)} == {1}
 
@@ -209,6 +225,34 @@ def test_the_log_det_outlives_everything_but_the_graph_that_it_is_in():
 
     expected = distribution.bijector.inverse_log_det_jacobian(images(), 3)
     np.testing.assert_allclose(log_det(images()), expected, rtol=1e-5)
+
+
+def test_a_sequence_is_a_chain_in_the_other_order():
+    layers = [tfb.Scale(2.0), learned("leaf").bijector.bijector, tfb.Shift(1.0), tfb.Exp()]
+    sequence, chain = Sequential(layers), tfb.Chain(layers[::-1])
+    x = images()
+    y, log_det = sequence.forward(x), sequence.forward_log_det_jacobian(x, 3)
+    np.testing.assert_array_equal(y, chain.forward(tf.identity(x)))
+    np.testing.assert_allclose(log_det, chain.forward_log_det_jacobian(tf.identity(x), 3), rtol=1e-6)
+    assert list(sequence.bijectors) == chain.bijectors
+
+
+def test_a_sequence_of_constant_jacobians_has_a_log_det_for_each_event():
+    x = tf.zeros([2, 4, 4, 2])
+    log_det = Sequential([Squeeze(), tfb.Scale(2.0)]).forward_log_det_jacobian(x, 3)
+    np.testing.assert_allclose(log_det, [32 * np.log(2)] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(Sequential([]).forward(x), x)
+
+
+def test_a_sequence_has_the_weights_of_functions_that_its_layers_have_not_called_yet():
+    weight = tf.Variable(0.5)
+    inner = Coupling(Checkerboard(), lambda kept: tf.concat([weight + kept, kept], axis=-1))
+    sequence = Sequential([inner])
+    before = sequence.forward(x := images())
+    assert [id(variable) for variable in sequence.trainable_variables] == [id(weight)]
+    inner.forward(x)
+    weight.assign(1.0)
+    assert not np.array_equal(sequence.forward(x), before)
 
 
 # No stale answers.

@@ -11,7 +11,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.bijectors import Broadcast, Logit
+from tfp_realnvp.bijectors import Broadcast, Logit, Sequential
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.common import check_positive, draw_seed
 from tfp_realnvp.contexts import Contexts
@@ -125,7 +125,7 @@ class Architecture(FlowModel):
                 batch_shape = tf.shape(context)[:-1]
                 base = _PerContext(base, batch_shape)
                 layers = [Broadcast(batch_shape, len(shape)), *layers]
-            return tfd.TransformedDistribution(base, tfb.Invert(sequential(layers)))
+            return tfd.TransformedDistribution(base, tfb.Invert(Sequential(layers)))
 
         return distribution if context_size else distribution()
 
@@ -241,15 +241,6 @@ class _PerContext(tfd.BatchBroadcast):
 
     def __getitem__(self, slices: Any) -> Any:
         raise ValueError("given(context) has no slices: take a slice of the context, given(context[...])")
-
-
-def sequential(layers: Sequence[tfb.Bijector]) -> tfb.Chain:
-    """The chain of `layers` in the papers' order, data → latent (`tfb.Chain` starts with its last bijector).
-
-    Example: `sequential([Squeeze(), coupling])` squeezes first.
-    """
-    # By default TFP would join all names, and put the result in front of the name of every operation.
-    return tfb.Chain(list(reversed(layers)), name="chain")
 
 
 def inside(squeeze: tfb.Bijector, layers: Sequence[tfb.Bijector]) -> list[tfb.Bijector]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures import continuous_layers
-from tfp_realnvp.architectures.architecture import check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.architecture import check_counts, check_divisible, inside
 from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.architectures.standardization import (
     Standardized,
@@ -16,7 +16,7 @@ from tfp_realnvp.architectures.standardization import (
     vectors_of_moments,
     with_standardized_context,
 )
-from tfp_realnvp.bijectors import FactorOut, Squeeze
+from tfp_realnvp.bijectors import FactorOut, Sequential, Squeeze
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ConvDynamics, FixedMoments, MLPDynamics
 
@@ -111,7 +111,7 @@ class FFJORD(Standardized):
 
     def inputs_of_moments(self, x: tf.Tensor, context: Any) -> list[tuple[str, FixedMoments, tf.Tensor]]:
         if self.num_bins is not None:
-            x = sequential(self.from_pixels(self.num_bins, self.options.alpha, x.dtype)).forward(x)
+            x = Sequential(self.from_pixels(self.num_bins, self.options.alpha, x.dtype)).forward(x)
         return vectors_of_moments(self.networks, x, context)
 
     def _over_vectors(self, layers: LayerStore) -> list[tfb.Bijector]:
@@ -135,7 +135,7 @@ class FFJORD(Standardized):
             return bijectors
         squeezed, half = (height // 2, width // 2, 4 * channels), (height // 2, width // 2, 2 * channels)
         after = self._blocks(layers, "squeezed_block", squeezed, after_seed, scale)
-        coarser = FactorOut(sequential(self._scales(layers, half, below, scale + 1)))
+        coarser = FactorOut(Sequential(self._scales(layers, half, below, scale + 1)))
         return bijectors + inside(Squeeze(), [*after, coarser])
 
     def _blocks(

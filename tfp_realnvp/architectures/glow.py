@@ -7,9 +7,18 @@ from typing import Any
 import keras
 from tensorflow_probability import bijectors as tfb
 
-from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.bijectors import ActNorm, Coupling, FactorOut, Invertible1x1Convolution, Squeeze, additive, affine
+from tfp_realnvp.bijectors import (
+    ActNorm,
+    Coupling,
+    FactorOut,
+    Invertible1x1Convolution,
+    Sequential,
+    Squeeze,
+    additive,
+    affine,
+)
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import BoundedScale, ChannelAffine, ChannelTanhScale, GlowNet, InvertibleMatrix, SigmoidScale
@@ -149,7 +158,7 @@ def multi_scale(
     prior = functools.partial(conv_layer, channels, 3, kernel_initializer="zeros")
     bijectors.append(Coupling(Channel(), layers.conditioner("split_prior", prior, half, scale)))
     coarser = multi_scale(half, num_scales - 1, steps_per_scale, step, below, layers, scale + 1)
-    return inside(Squeeze(), [*bijectors, FactorOut(sequential(coarser))])
+    return inside(Squeeze(), [*bijectors, FactorOut(Sequential(coarser))])
 
 
 def glow_step(

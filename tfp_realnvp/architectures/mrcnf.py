@@ -13,10 +13,10 @@ from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp import sampling
 from tfp_realnvp.architectures import continuous_layers
-from tfp_realnvp.architectures.architecture import check_counts, sequential
+from tfp_realnvp.architectures.architecture import check_counts
 from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.architectures.standardization import Standardized, standardization
-from tfp_realnvp.bijectors import FactorOut, Logit, Squeeze, UnimodularTransform
+from tfp_realnvp.bijectors import FactorOut, Logit, Sequential, Squeeze, UnimodularTransform
 from tfp_realnvp.bijectors.masks import Channel, first_channels
 from tfp_realnvp.bijectors.solves import Solves, solving
 from tfp_realnvp.common import check_positive, draw_seed, register, spawn_seeds
@@ -207,7 +207,7 @@ class MRCNF(Standardized):
             for scale in range(self.options.num_scales):
                 is_coarsest = scale == self.options.num_scales - 1
                 x = x if is_coarsest else UnimodularTransform().forward(x)
-                flow = sequential(self._scale_flow(layers, scale))
+                flow = Sequential(self._scale_flow(layers, scale))
                 coarser, z = x, flow.forward(x)
                 if not is_coarsest:
                     coarser, z = first_channels(z, self.event_shape[-1])
@@ -314,7 +314,7 @@ class MRCNF(Standardized):
         with solving(Solves(with_log_det=False)):
             for scale in reversed(range(self.options.num_scales - 1)):
                 if self._image_shape(scale + 1) == tuple(x.shape[1:]):
-                    flow = sequential([UnimodularTransform(), *self._scale_flow(layers, scale)])
+                    flow = Sequential([UnimodularTransform(), *self._scale_flow(layers, scale)])
                     x = flow.inverse(tf.concat([x, details[scale]], axis=-1))
         return self.as_data(x * bins)
 
@@ -363,7 +363,7 @@ class MRCNF(Standardized):
         return [
             UnimodularTransform(),
             *self._scale_flow(layers, scale),
-            FactorOut(sequential(self._image_flow(layers, scale + 1)), num_kept=self._image_shape(scale)[-1]),
+            FactorOut(Sequential(self._image_flow(layers, scale + 1)), num_kept=self._image_shape(scale)[-1]),
             tfb.Invert(Squeeze(diagonal_first=True)),
         ]
 

@@ -9,12 +9,13 @@ import keras
 from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.architectures import official_checkpoint
-from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside
 from tfp_realnvp.architectures.layer_store import LayerStore
 from tfp_realnvp.bijectors import (
     BatchNormalization,
     Coupling,
     FactorOut,
+    Sequential,
     Squeeze,
     additive,
     affine,
@@ -191,7 +192,7 @@ def _image_flow(
     num_kept = _num_kept(channels, options.recursion_type)
     coarser = _image_flow((height // 2, width // 2, num_kept), options, below, layers, scale + 1)
     if options.recursion_type > 1:
-        coarser = [FactorOut(sequential(coarser), num_kept)]
+        coarser = [FactorOut(Sequential(coarser), num_kept)]
     return [*bijectors, *inside(Squeeze(diagonal_first=True), coarser)]
 
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside
 from tfp_realnvp.architectures.glow import glow_step, multi_scale
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, LogisticMixture, Squeeze
+from tfp_realnvp.bijectors import ChannelAutoregressive, Coupling, FactorOut, LogisticMixture, Sequential, Squeeze
 from tfp_realnvp.bijectors.masks import ChangeAll, Channel
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, InterpolatingResNet
@@ -155,7 +155,7 @@ def _scale(
         conditioner = layers.conditioner(f"place_{num_known}", make, (*half[:2], known), scale)
         coupling = Coupling(Channel(num_first=known), conditioner, mixture)
         bijectors.append(coupling if num_known == 3 else FactorOut(coupling, known + channels))
-    coarser = FactorOut(sequential(_scale(half, options, below, layers, scale + 1)), channels)
+    coarser = FactorOut(Sequential(_scale(half, options, below, layers, scale + 1)), channels)
     return inside(Squeeze(diagonal_first=True), [*bijectors, coarser])
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from tensorflow_probability import bijectors as tfb
 
-from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside, sequential
+from tfp_realnvp.architectures.architecture import Architecture, check_counts, check_divisible, inside
 from tfp_realnvp.architectures.layer_store import LayerStore
-from tfp_realnvp.bijectors import Coupling, FactorOut, Squeeze
+from tfp_realnvp.bijectors import Coupling, FactorOut, Sequential, Squeeze
 from tfp_realnvp.bijectors.masks import Checkerboard, Dense, Mask
 from tfp_realnvp.common import register, spawn_seeds
 from tfp_realnvp.networks import ChannelTanhScale, GatedConvNet
@@ -90,7 +90,7 @@ class UvA(Architecture):
         fine = couplings(0, options.event_shape, options.filters, [Checkerboard(0), Checkerboard(1)])
         middle = couplings(0, half, 3 * options.filters // 2, _halves(half[-1], 2), first=2)
         coarse = couplings(1, quarter, 2 * options.filters, _halves(quarter[-1], 4))
-        return [*fine, *inside(Squeeze(), [*middle, FactorOut(sequential(inside(Squeeze(), coarse)))])]
+        return [*fine, *inside(Squeeze(), [*middle, FactorOut(Sequential(inside(Squeeze(), coarse)))])]
 
     def factor_outs(self) -> list[tuple[tfb.Bijector, int | None]]:
         return [(Squeeze(), None)] if self.options.multi_scale else []

@@ -9,6 +9,7 @@ from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
 from tfp_realnvp.bijectors.pixels import Logit
 from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze, UnimodularTransform
+from tfp_realnvp.bijectors.sequential import Sequential
 
 __all__ = [
     "ActNorm",
@@ -22,6 +23,7 @@ __all__ = [
     "Invertible1x1Convolution",
     "LogisticMixture",
     "Logit",
+    "Sequential",
     "Squeeze",
     "UnimodularTransform",
     "additive",

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors import bins, masks
-from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.fused import FusedBijector, forward_and_log_det, inverse_and_log_det
 from tfp_realnvp.threads import unfused
 
 
@@ -171,10 +171,10 @@ class Coupling(FusedBijector):
         super().__init__(parameters, self._mask.event_ndims, [conditioner], validate_args=validate_args, name=name)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._change(x, _forward_and_log_det)
+        return self._change(x, forward_and_log_det)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._change(y, _inverse_and_log_det)
+        return self._change(y, inverse_and_log_det)
 
     def forward_bins(self, events: bins.Bins) -> bins.Bins:
         """The bins behind the coupling, see `bins`: the middles of the kept entries determine the map of the others."""
@@ -225,17 +225,3 @@ class Coupling(FusedBijector):
             params = self._conditioner(tf.reshape(kept, tf.concat([[-1], shape[-event_ndims:]], 0)))
             params = tf.reshape(params, tf.concat([shape[:-event_ndims], tf.shape(params)[1:]], 0))
         return unfused(tf.cast(params, kept.dtype))
-
-
-def _forward_and_log_det(f: tfb.Bijector, x: tf.Tensor, ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """f(x) and its log-det over `ndims` axes. A fused map has both at once."""
-    if isinstance(f, FusedBijector):
-        return f._forward_and_log_det(x)
-    return f.forward(x), f.forward_log_det_jacobian(x, ndims)
-
-
-def _inverse_and_log_det(f: tfb.Bijector, y: tf.Tensor, ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The same of the inverse map."""
-    if isinstance(f, FusedBijector):
-        return f._inverse_and_log_det(y)
-    return f.inverse(y), f.inverse_log_det_jacobian(y, ndims)

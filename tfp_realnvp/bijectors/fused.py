@@ -78,7 +78,7 @@ class FusedBijector(DescribedBijector):
         self._networks = self._no_dependency(tuple(networks))
         self._cache = Passes(self)  # It answers all public methods of `tfb.Bijector`.
         self.weights: list[tf.Variable] = []
-        self.collect_weights()
+        self._list_weights()
 
     def __hash__(self) -> int:
         """TFP's hash of the parameters, which never change; TFP's caches ask for it many times per pass."""
@@ -125,10 +125,48 @@ class FusedBijector(DescribedBijector):
         return tensor.shape.rank is not None and self.dtype in (None, tensor.dtype)
 
     def collect_weights(self, watched: Sequence[tf.Variable] = ()) -> None:
-        """Lists the networks' variables in `weights`, so that `tf.Module` finds them.
+        """Lists the variables of networks that the first pass has built in `weights`, so that `tf.Module` finds them.
 
         Args:
           watched: further variables, from the first call of networks that are functions.
         """
-        variables = [tf_variable(v) for network in self._networks for v in getattr(network, "variables", ())]
-        self.weights = list({id(v): v for v in (*variables, *watched)}.values())
+        for network in self._networks:
+            if isinstance(network, FusedBijector):  # Its pass was a part of this one.
+                network.collect_weights()
+        self._list_weights(watched)
+
+    def _list_weights(self, watched: Sequence[tf.Variable] = ()) -> None:
+        variables = [tf_variable(v) for network in self._networks for v in _variables_of(network)]
+        self.weights = list({id(v): v for v in (*variables, *self.weights, *watched)}.values())
+
+
+def _variables_of(network: Any) -> Sequence[Any]:
+    return network.weights if isinstance(network, FusedBijector) else getattr(network, "variables", ())
+
+
+def forward_and_log_det(bijector: tfb.Bijector, x: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The value of a part of a fused bijector, and its log-det; a fused part has both at once and remembers neither.
+
+    Args:
+      bijector: `tfb.Bijector`.
+      x: tensor [batch] + event.
+      event_ndims: rank of an event.
+
+    Returns:
+      The value, and the log-det: a tensor [batch], or one number for the whole batch.
+
+    Example: `forward_and_log_det(tfb.Scale(2.0), tf.ones([8, 2]), 1)`
+    """
+    if isinstance(bijector, FusedBijector) and bijector.forward_min_event_ndims == event_ndims:
+        return bijector._forward_and_log_det(x)
+    return bijector.forward(x), bijector.forward_log_det_jacobian(x, event_ndims)
+
+
+def inverse_and_log_det(bijector: tfb.Bijector, y: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same in the direction of the inverse, see `forward_and_log_det`.
+
+    Example: `inverse_and_log_det(tfb.Scale(2.0), tf.ones([8, 2]), 1)`
+    """
+    if isinstance(bijector, FusedBijector) and bijector.forward_min_event_ndims == event_ndims:
+        return bijector._inverse_and_log_det(y)
+    return bijector.inverse(y), bijector.inverse_log_det_jacobian(y, event_ndims)

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors import bins
-from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.fused import FusedBijector, forward_and_log_det, inverse_and_log_det
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.representation import DescribedBijector
 
@@ -301,13 +301,13 @@ class FactorOut(FusedBijector):
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stays, leaves = self.split(x)
-        y, log_det = self._inner.forward(stays), self._inner.forward_log_det_jacobian(stays, 3)
+        y, log_det = forward_and_log_det(self._inner, stays, 3)
         # TFP computes the log-det of a constant Jacobian once for the whole batch.
         return tf.concat([y, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(x)[:-3])
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stays, leaves = self.split(y)
-        x, log_det = self._inner.inverse(stays), self._inner.inverse_log_det_jacobian(stays, 3)
+        x, log_det = inverse_and_log_det(self._inner, stays, 3)
         return tf.concat([x, leaves], axis=-1), tf.broadcast_to(log_det, tf.shape(y)[:-3])
 
     def forward_bins(self, events: bins.Bins) -> bins.Bins:
