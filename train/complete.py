@@ -55,8 +55,6 @@ def complete_images(
     config = checks.check_config(config)
     model, examples = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
     num_bins = models.num_levels(model)
-    if len(model.event_shape) != 3:
-        raise ValueError(f"model must be one of images for mode=complete; got events of shape {model.event_shape}")
     batch = next(data.evaluation_batches(examples, num_images or SHOWN).as_numpy_iterator())
     images, *context = batch if isinstance(batch, tuple) else (batch,)
     known, start = mask_of(mask, model.event_shape, seed), time.process_time()

@@ -141,9 +141,7 @@ def _climb_in_latents(model: FlowModel, apply: Any, context: tuple, observed: tu
 def _climb_in_pixels(model: FlowModel, images: np.ndarray, mask: np.ndarray, context: tuple, batch_size: int) -> Mode:
     """The mode of the unknown entries, from u = 0."""
     if model.is_exact:
-        raise ValueError(
-            'coordinates must be "latents" for a model of exact probabilities, whose levels have no density'
-        )
+        raise ValueError('coordinates must be "latents" for a model with exact probabilities; got "pixels"')
     entries = of_entries(model)
     target = Target(lambda u, data: entries.log_prob_and_entries(u, *data)[0])
 
