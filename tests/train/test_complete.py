@@ -62,7 +62,7 @@ def test_test_images_are_completed_and_drawn(tmp_path, monkeypatch, capsys):
 
 
 def test_vectors_have_no_picture(tmp_path):
-    config = tiny(dataset="moons", architecture="VectorRealNVP", shift=0.0)
+    config = tiny(dataset="moons", architecture="VectorRealNVP", adapt=True, shift=0.0)
     config.model = ml_collections.ConfigDict(dict(num_couplings=1, hidden_units=[2]))
     models.new_flow(config, data.load(config, "test")).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="model must be one of pixel levels for pictures"):
