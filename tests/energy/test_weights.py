@@ -78,13 +78,21 @@ def test_chains_reach_both_modes():
     assert min(near) > 0 and sum(near) > 95
 
 
+def test_chains_leave_the_steep_walls_of_a_quartic_well():
+    """The chains begin where the force is hundreds of times as large as in the well, without a state stuck there."""
+    quartic = lambda x: -8.0 * tf.reduce_sum(x**4, axis=-1)
+    model = gaussians.affine(np.zeros(2, np.float32), np.eye(2, dtype=np.float32))
+    states = rnvp.energy.explore(model, quartic, num_chains=200, seed=0)
+    assert abs(states).max() < 1.2  # P(|x| > 1.2) is 10⁻⁸ for an entry.
+
+
 def test_both_ess_agree_with_the_integral_of_the_weights():
     model = gaussians.affine(np.zeros(2, np.float32), 1.2 * np.eye(2, dtype=np.float32))
     rng = np.random.default_rng(0)
     log_prob = lambda x: -0.5 * tf.reduce_sum(x**2, axis=-1)
     expected = (2 * 1.2**2 - 1) / 1.2**4  # 1 / ∫ p² / q of N(0, 1)² and N(0, s²)² in the plane: (2 s² − 1) / s⁴
     samples = rng.normal(size=(20_000, 2)).astype("float32")
-    assert rnvp.energy.forward_ess(model, log_prob, samples) == pytest.approx(expected, rel=0.03)
+    assert rnvp.energy.forward_ess(model, log_prob, samples, np.log(2 * np.pi)) == pytest.approx(expected, rel=0.03)
     weighted = rnvp.energy.weigh(model, log_prob, 20_000, seed=0, num_chains=0)
     assert weighted.ess / 20_000 == pytest.approx(expected, rel=0.03)
 
@@ -135,7 +143,7 @@ def test_what_cannot_be_weighed_is_refused(options, message):
 
 def test_samples_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="samples must have shape"):
-        rnvp.energy.forward_ess(gaussians.affine(), gaussians.log_prob, np.zeros([5, 3], np.float32))
+        rnvp.energy.forward_ess(gaussians.affine(), gaussians.log_prob, np.zeros([5, 3], np.float32), 0.0)
     with pytest.raises(ValueError, match="num_chains must be a positive int; got 0"):
         rnvp.energy.explore(gaussians.affine(), gaussians.log_prob, num_chains=0)
 

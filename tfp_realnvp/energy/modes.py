@@ -47,7 +47,10 @@ def explore(
         x, _ = push(model.distribution, latents(base, 1000, 1.0, seed, attempt=-1))
         mean, variance = tf.nn.moments(x, axes=[0])
         kernel = tfp.mcmc.HamiltonianMonteCarlo(target, step_size=0.1, num_leapfrog_steps=5)
-        kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(kernel, num_steps * 4 // 5)
+        # The harmonic mean of the acceptance suits the step to the worst chain, so that none is stuck far out.
+        kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
+            kernel, num_steps * 4 // 5, reduce_fn=tfp.math.reduce_log_harmonic_mean_exp
+        )
         scaled = tfb.Chain([tfb.Shift(mean), tfb.Scale(tf.sqrt(variance))])
         start, _ = push(model.distribution, latents(base, num_chains, SPREAD, seed, attempt=-2))
         return tfp.mcmc.sample_chain(
@@ -62,11 +65,11 @@ def explore(
     return last_states().numpy()
 
 
-def forward_ess(model: FlowModel, log_prob: LogProb, samples: Any) -> float:
+def forward_ess(model: FlowModel, log_prob: LogProb, samples: Any, log_z: float) -> float:
     """The effective share of a flow's samples, ESS / n, by samples of the target instead of the flow's own.
 
     ```none
-    ESS / n = 1 / (E_p[w] E_p[1 / w]),    w = p̃ / q
+    ESS / n = Z / E_p[w],    w = p̃ / q
     ```
 
     With the ESS by samples of q it agrees where q covers p. At a mode that q misses w is huge, and this ESS is near 0.
@@ -75,11 +78,12 @@ def forward_ess(model: FlowModel, log_prob: LogProb, samples: Any) -> float:
       model: `FlowModel` without a context.
       log_prob: log p̃, see `fit`.
       samples: array [N] + event_shape, which came from another method, such as MCMC.
+      log_z: log Z, such as `weigh` estimates it.
 
     Raises:
       ValueError: for a conditional flow, a wrong `log_prob`, or samples that do not fit the model.
 
-    Example: `forward_ess(model, log_prob, states)`
+    Example: `forward_ess(model, log_prob, states, weighted.log_z)`
 
     References: arXiv 2302.14082, section 4.
     """
@@ -88,4 +92,4 @@ def forward_ess(model: FlowModel, log_prob: LogProb, samples: Any) -> float:
     log_p, log_q = tf.function(lambda: (target(x), model.distribution.log_prob(x)), autograph=False)()
     check_nats(log_p.numpy())
     log_w = np.float64(log_p) - log_q
-    return math.exp(2 * math.log(len(log_w)) - np.logaddexp.reduce(log_w) - np.logaddexp.reduce(-log_w))
+    return math.exp(log_z + math.log(len(log_w)) - np.logaddexp.reduce(log_w))

@@ -50,7 +50,8 @@ def surrogate(joint_distribution: Any, model: FlowModel | None = None) -> Surrog
     Example:
 
     ```python
-    posterior = rnvp.energy.surrogate(joint.experimental_pin(y=data))
+    pinned = joint.experimental_pin(y=data)
+    posterior = rnvp.energy.surrogate(pinned)
     posterior.model.compile(rnvp.optimizers.Adam(1e-3))
     rnvp.energy.fit(posterior.model, posterior.log_prob, steps=2000)
     variables = posterior.distribution.sample(1000)

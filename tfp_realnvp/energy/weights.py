@@ -122,9 +122,11 @@ def weigh(
             f"the weights have a heavy tail, k = {k:.2f} above {limit:.2f}: log_z and its error cannot be trusted",
             stacklevel=2,
         )
+    log_z = float(total - math.log(num_samples))
     of_chains = None
     if num_chains:
-        of_chains = num_samples * forward_ess(model, log_prob, explore(model, log_prob, num_chains, seed=seed))
+        states = explore(model, log_prob, num_chains, seed=seed)
+        of_chains = num_samples * forward_ess(model, log_prob, states, log_z)
         if of_chains < ess / 2:
             warnings.warn(
                 f"the flow misses a part of the target that HMC chains found: the ESS of {num_samples} samples is "
@@ -132,4 +134,4 @@ def weigh(
                 stacklevel=2,
             )
     log_z_error = math.sqrt(max(num_samples / ess - 1, 0) / (num_samples - 1))
-    return WeightedSamples(x, log_weights, float(total - math.log(num_samples)), log_z_error, ess, k, of_chains)
+    return WeightedSamples(x, log_weights, log_z, log_z_error, ess, k, of_chains)
