@@ -31,7 +31,7 @@ def test_probes_print_and_write_their_accuracies(workdir, capsys):
 
 
 def test_data_without_labels_are_refused(tmp_path):
-    model = rnvp.VectorRealNVP((3,), num_couplings=1, hidden_units=[2], context_size=3, seed=0)
+    model = rnvp.VectorRealNVP((3,), num_couplings=1, hidden_units=[2], context_size=4, seed=0)
     model.save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="dataset must have labels for mode=probe; got gaussian_linear"):
         probe.probe_features(gaussian_linear.get_config(), tmp_path, None, "model.keras")
