@@ -85,7 +85,7 @@ MUTANTS = (
         "a sequence that forgets the log-det of a layer",
         "tfp_realnvp/bijectors/sequential.py",
         "functools.reduce(operator.add, log_dets or",
-        "functools.reduce(operator.add, log_dets[1:] or",
+        "functools.reduce(operator.add, log_dets[:-1] or",
         (LAWS, "-k=sequential"),
     ),
     Mutant(
