@@ -237,6 +237,20 @@ def test_a_sequence_is_a_chain_in_the_other_order():
     assert list(sequence.bijectors) == chain.bijectors
 
 
+def test_a_sequence_may_change_the_rank_of_events_on_its_way():
+    layers = [tfb.Reshape([4], [2, 2]), tfb.Scale(2.0), tfb.Reshape([2, 2], [4])]
+    sequence = Sequential(layers)
+    of_batches = tf.function(
+        lambda x: (sequence.forward_log_det_jacobian(x, 2), sequence.inverse_log_det_jacobian(x, 2)),
+        input_signature=[tf.TensorSpec([None, 2, 2])],
+    )
+    forward, inverse = of_batches(tf.ones([3, 2, 2]))
+    np.testing.assert_allclose(forward, np.full(3, 4 * np.log(2)), rtol=1e-6)
+    np.testing.assert_allclose(inverse, np.full(3, -4 * np.log(2)), rtol=1e-6)
+    with pytest.raises(ValueError, match="layers must keep the rank of an event, 2; got 1 behind"):
+        Sequential(layers[:1])
+
+
 def test_a_sequence_of_constant_jacobians_has_a_log_det_for_each_event():
     x = tf.zeros([2, 4, 4, 2])
     log_det = Sequential([Squeeze(), tfb.Scale(2.0)]).forward_log_det_jacobian(x, 3)

@@ -1,6 +1,7 @@
 """`Sequential`: the layers of a flow, one after the other, in one pass."""
 
 import functools
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,10 @@ class Sequential(FusedBijector):
     small network.
 
     Args:
-      layers: list of `tfb.Bijector`s that keep the rank of an event.
+      layers: list of `tfb.Bijector`s. Together they keep the rank of an event.
+
+    Raises:
+      ValueError: for layers that change the rank of an event.
 
     Example: `Sequential([Logit(), coupling])`
 
@@ -36,6 +40,13 @@ class Sequential(FusedBijector):
         parameters = dict(locals())
         self._layers = list(layers)
         event_ndims = max((layer.forward_min_event_ndims for layer in layers), default=0)
+        change = lambda event_ndims, layer: layer.forward_event_ndims(event_ndims)
+        # The rank of an event in front of each layer, and behind the last one.
+        self._event_ndims = list(itertools.accumulate(self._layers, change, initial=event_ndims))
+        if self._event_ndims[-1] != event_ndims:
+            raise ValueError(
+                f"layers must keep the rank of an event, {event_ndims}; got {self._event_ndims[-1]} behind"
+            )
         super().__init__(parameters, event_ndims, networks=layers, validate_args=validate_args, name=name)
 
     @property
@@ -50,15 +61,15 @@ class Sequential(FusedBijector):
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         y, log_dets = x, []
-        for layer in self._layers:
-            y, log_det = forward_and_log_det(layer, y, self.forward_min_event_ndims)
+        for layer, event_ndims in zip(self._layers, self._event_ndims, strict=False):
+            y, log_det = forward_and_log_det(layer, y, event_ndims)
             log_dets.append(log_det)
         return y, self._sum(log_dets[::-1], y)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, log_dets = y, []
-        for layer in reversed(self._layers):
-            x, log_det = inverse_and_log_det(layer, x, self.forward_min_event_ndims)
+        for layer, event_ndims in zip(reversed(self._layers), reversed(self._event_ndims), strict=False):
+            x, log_det = inverse_and_log_det(layer, x, event_ndims)
             log_dets.append(log_det)
         return x, self._sum(log_dets, x)
 
