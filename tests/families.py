@@ -99,7 +99,7 @@ FAMILIES = [
         laws={"": dict(event_shape=(4, 4, 2), filters=4, num_bins=None)},
         trained={
             "refined": dict(refining_scales=1, refining_steps=1, refining_filters=2),
-            "classes": dict(event_shape=(4, 6, 1), num_classes=3, num_components=2, coarse_units=4),
+            "classes": dict(num_classes=3, num_components=2, coarse_units=4),
         },
         extreme={},
     ),

@@ -191,7 +191,10 @@ DATA = [
     (lambda m: m.images.fit(LEVELS, batch_size=0), "batch_size must be a positive int; got 0"),
     (lambda m: m.images.predict(LEVELS, batch_size=-1), "batch_size must be a positive int; got -1"),
     (lambda m: m.classes.fit(LEVELS), "y must hold the labels of a class-conditional flow, ints from 0 to 2; got none"),
-    (lambda m: m.classes.fit(LEVELS, LABELS + 1), "ints from 0 to 2; got int64 from 1 to 3"),
+    (
+        lambda m: m.classes.fit(LEVELS, LABELS + 1),
+        "ints from 0 to 2, or -1 for an unknown class; got int64 from 1 to 3",
+    ),
     (lambda m: m.classes.fit(LEVELS, LABELS - 2), "from 0 to 2, or -1 for an unknown class; got int64 from -2 to 0"),
     (lambda m: m.classes.fit(LEVELS, LABELS / 2), "ints from 0 to 2; got float64"),
     (lambda m: m.classes.fit(LEVELS, LABELS.astype(str)), "ints from 0 to 2; got <U"),

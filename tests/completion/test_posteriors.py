@@ -1,6 +1,5 @@
 """Posteriors whose answers are known: of Gaussian flows, of their levels, and of a flow of few levels."""
 
-import functools
 import itertools
 
 import numpy as np
@@ -11,7 +10,6 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests.completion import gaussian
-from tfp_realnvp.architectures.subpixel import residual_mixture
 from tfp_realnvp.bijectors.masks import ChangeAll
 
 tfb, tfd = tfp.bijectors, tfp.distributions
@@ -130,7 +128,7 @@ def test_known_levels_stay_and_all_levels_are_data(levels):
 
 def test_levels_of_exact_probabilities_are_drawn_by_these():
     params = tf.constant(0.3 * np.random.default_rng(0).normal(size=[3 + 3 + 3 * 3 * 2]), tf.float32)
-    mixture = functools.partial(residual_mixture, channels=3, num_components=2, unit=0.08)
+    mixture = rnvp.bijectors.ResidualMixture(channels=3, num_components=2, unit=0.08)
     coupling = rnvp.bijectors.Coupling(ChangeAll(1), lambda kept: params, mixture)
     flow = tfb.Chain([coupling, tfb.Shift(-0.5), tfb.Scale(1 / 6)])
     base = tfd.Sample(tfd.Logistic(0.0, 1.0), 3)

@@ -38,11 +38,11 @@ class Sequential(FusedBijector):
 
     def __init__(self, layers: Sequence[tfb.Bijector], validate_args: bool = False, name: str = "sequential") -> None:
         parameters = dict(locals())
-        self._layers = list(layers)
+        self._bijectors = list(reversed(layers))  # In the order of a `tfb.Chain`, also for `tf.Module.submodules`.
         event_ndims = max((layer.forward_min_event_ndims for layer in layers), default=0)
         change = lambda event_ndims, layer: layer.forward_event_ndims(event_ndims)
         # The rank of an event in front of each layer, and behind the last one.
-        self._event_ndims = list(itertools.accumulate(self._layers, change, initial=event_ndims))
+        self._event_ndims = list(itertools.accumulate(layers, change, initial=event_ndims))
         if self._event_ndims[-1] != event_ndims:
             raise ValueError(
                 f"layers must keep the rank of an event, {event_ndims}; got {self._event_ndims[-1]} behind"
@@ -52,23 +52,23 @@ class Sequential(FusedBijector):
     @property
     def bijectors(self) -> list[tfb.Bijector]:
         """The layers in the order of a `tfb.Chain`, the last one first."""
-        return self._layers[::-1]
+        return self._bijectors
 
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        event_ndims = lambda self, ndims: [ndims] * len(self._layers)
+        event_ndims = lambda self, ndims: [ndims] * len(self._bijectors)
         return {"layers": tfp.util.BatchedComponentProperties(event_ndims=event_ndims)}
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         y, log_dets = x, []
-        for layer, event_ndims in zip(self._layers, self._event_ndims, strict=False):
+        for layer, event_ndims in zip(reversed(self._bijectors), self._event_ndims, strict=False):
             y, log_det = forward_and_log_det(layer, y, event_ndims)
             log_dets.append(log_det)
         return y, self._sum(log_dets[::-1], y)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, log_dets = y, []
-        for layer, event_ndims in zip(reversed(self._layers), reversed(self._event_ndims), strict=False):
+        for layer, event_ndims in zip(self._bijectors, reversed(self._event_ndims), strict=False):
             x, log_det = inverse_and_log_det(layer, x, event_ndims)
             log_dets.append(log_det)
         return x, self._sum(log_dets, x)
@@ -81,22 +81,24 @@ class Sequential(FusedBijector):
         return total
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        return functools.reduce(lambda shape, layer: layer.forward_event_shape(shape), self._layers, shape)
+        return functools.reduce(lambda shape, layer: layer.forward_event_shape(shape), reversed(self._bijectors), shape)
 
     def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        return functools.reduce(lambda shape, layer: layer.inverse_event_shape(shape), self.bijectors, shape)
+        return functools.reduce(lambda shape, layer: layer.inverse_event_shape(shape), self._bijectors, shape)
 
     def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return functools.reduce(lambda shape, layer: layer.forward_event_shape_tensor(shape), self._layers, shape)
+        return functools.reduce(
+            lambda shape, layer: layer.forward_event_shape_tensor(shape), reversed(self._bijectors), shape
+        )
 
     def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return functools.reduce(lambda shape, layer: layer.inverse_event_shape_tensor(shape), self.bijectors, shape)
+        return functools.reduce(lambda shape, layer: layer.inverse_event_shape_tensor(shape), self._bijectors, shape)
 
     def _forward_dtype(self, dtype: Any) -> Any:
-        return functools.reduce(lambda dtype, layer: layer.forward_dtype(dtype), self._layers, dtype)
+        return functools.reduce(lambda dtype, layer: layer.forward_dtype(dtype), reversed(self._bijectors), dtype)
 
     def _inverse_dtype(self, dtype: Any) -> Any:
-        return functools.reduce(lambda dtype, layer: layer.inverse_dtype(dtype), self.bijectors, dtype)
+        return functools.reduce(lambda dtype, layer: layer.inverse_dtype(dtype), self._bijectors, dtype)
 
     def __repr__(self) -> str:
         return describe("sequential", *layers_of(self))
