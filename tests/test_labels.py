@@ -56,6 +56,15 @@ def test_the_log_likelihood_of_an_unlabelled_event_is_the_mean_over_the_classes(
     assert np.ptp(of_classes, axis=1).min() > 1e-3  # The classes differ.
 
 
+@pytest.mark.parametrize("mixture_base", [False, True])
+def test_a_labelled_event_has_the_density_of_its_class(mixture_base, eagerly):
+    model = vectors(mixture_base=mixture_base)
+    laws.randomize_weights(model.weights)
+    for label in range(C):
+        nats = model.log_likelihood(POINTS, np.full(len(POINTS), label))
+        np.testing.assert_allclose(nats, model.given(label).log_prob(POINTS), rtol=1e-4, atol=1e-4)
+
+
 def test_class_probabilities_are_bayes_rule(flow):
     model, x, of_classes = flow
     np.testing.assert_allclose(model.class_probabilities(x), scipy.special.softmax(of_classes, 1), atol=1e-4)
