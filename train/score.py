@@ -93,10 +93,11 @@ def score_pictures(
             except ValueError as error:
                 lines[-1]["error"] = str(error)
         nats: Any = rnvp.evaluation.log_likelihood(model, np.stack(images), num_draws) if images else []
-        for line, value in zip((line for line in lines if "error" not in line), nats, strict=True):
+        readable = [line for line in lines if "error" not in line]
+        for line, value in zip(readable, nats, strict=True):
             line.update(nats=float(value), bits_per_dim=float(-value / (math.prod(model.event_shape) * math.log(2))))
         if detector and images:
             p_values = detector.p_values(np.stack(images))
-            for line, value in zip((line for line in lines if "error" not in line), p_values, strict=True):
+            for line, value in zip(readable, p_values, strict=True):
                 line["p_value"] = float(value)
         yield from lines

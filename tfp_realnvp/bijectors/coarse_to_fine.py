@@ -1,15 +1,14 @@
 """`CoarseToFine`: the pixels of an image of any size in an order from coarse to fine."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.representation import DescribedBijector
+from tfp_realnvp.bijectors.volume_preserving import VolumePreserving
 
 
-class CoarseToFine(DescribedBijector):
+class CoarseToFine(VolumePreserving):
     """Lays the pixels of an image side by side, from coarse to fine: [height, width, c] ↦ [1, 1, height · width · c].
 
     The first group is the top-left pixel. For h = …, 4, 2, 1 follow three groups, places of each block of 2h × 2h:
@@ -49,17 +48,7 @@ class CoarseToFine(DescribedBijector):
         groups = [group.ravel() for group in groups if group.size]
         self.sizes = [len(group) for group in groups]
         self._order = np.concatenate(groups)
-        super().__init__(
-            forward_min_event_ndims=3,
-            is_constant_jacobian=True,
-            validate_args=validate_args,
-            parameters=parameters,
-            name=name,
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        return {}
+        super().__init__(parameters, 3, validate_args, name)
 
     @property
     def _is_permutation(self) -> bool:
@@ -80,9 +69,6 @@ class CoarseToFine(DescribedBijector):
         batch = tf.shape(x)[:-3]
         entries = tf.gather(tf.reshape(x, tf.concat([batch, [len(order)]], 0)), order, axis=-1)
         return tf.ensure_shape(tf.reshape(entries, tf.concat([batch, after], 0)), [*x.shape[:-3], *after])
-
-    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.zeros([], x.dtype)
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         return self._other_shape(shape, self._shape, self._flat_shape)

@@ -10,7 +10,7 @@ from tensorflow_probability import bijectors as tfb
 
 from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector
-from tfp_realnvp.representation import DescribedBijector
+from tfp_realnvp.bijectors.volume_preserving import VolumePreserving
 
 LARGEST_LOG_SCALE = 20.0  # of a component, in absolute value: far beyond a level or an image, far below float32's end
 
@@ -97,7 +97,7 @@ def _components_first(param: tf.Tensor) -> tf.Tensor:
     return tf.transpose(param, [last, *range(last)])
 
 
-class ChannelAutoregressive(DescribedBijector):
+class ChannelAutoregressive(VolumePreserving):
     """The unit lower triangular map y_c = x_c − Σ_{b<c} a_cb x_b over the last axis; log-det 0.
 
     Forward is data → latent, as in the papers.
@@ -116,14 +116,7 @@ class ChannelAutoregressive(DescribedBijector):
         parameters = dict(locals())
         coefficients = tf.convert_to_tensor(coefficients)
         self._coefficients = tf.unstack(coefficients, axis=-1)
-        super().__init__(
-            forward_min_event_ndims=1,
-            is_constant_jacobian=True,
-            validate_args=validate_args,
-            parameters=parameters,
-            dtype=coefficients.dtype,
-            name=name,
-        )
+        super().__init__(parameters, 1, validate_args, name, dtype=coefficients.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
@@ -155,9 +148,6 @@ class ChannelAutoregressive(DescribedBijector):
         """The bins less the predictions from the middles of the channels before, see `bins`."""
         predictions = self.predictions(events.middle)
         return events.mapped(lambda x: x - predictions, differs=True)
-
-    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.zeros([], x.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,27 +11,14 @@ from tensorflow_probability import bijectors as tfb
 from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector, forward_and_log_det, inverse_and_log_det
 from tfp_realnvp.bijectors.masks import first_channels
-from tfp_realnvp.representation import DescribedBijector
+from tfp_realnvp.bijectors.volume_preserving import VolumePreserving
 
 
-class _BlocksToChannels(DescribedBijector):
-    """[height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block per new pixel, with a log-det of 0."""
+class _BlocksToChannels(VolumePreserving):
+    """[height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block per new pixel."""
 
     def __init__(self, parameters: dict[str, Any], validate_args: bool, name: str) -> None:
-        super().__init__(
-            forward_min_event_ndims=3,
-            is_constant_jacobian=True,
-            validate_args=validate_args,
-            parameters=parameters,
-            name=name,
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        return {}
-
-    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.zeros([], x.dtype)
+        super().__init__(parameters, 3, validate_args, name)
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         if tf.TensorShape(shape).rank is None:
@@ -160,7 +147,7 @@ _MEAN_AND_DETAILS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, 
 )
 
 
-class Broadcast(DescribedBijector):
+class Broadcast(VolumePreserving):
     """Repeats events over a batch: [...] + event ↦ [...] + `batch_shape` + event.
 
     It precedes a flow with a batch of contexts, so that each event meets every context of its broadcast shape. The
@@ -186,17 +173,7 @@ class Broadcast(DescribedBijector):
     ) -> None:
         parameters = dict(locals())
         self._shape, self._event_ndims = batch_shape, event_ndims
-        super().__init__(
-            forward_min_event_ndims=event_ndims,
-            is_constant_jacobian=True,
-            validate_args=validate_args,
-            parameters=parameters,
-            name=name,
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        return {}
+        super().__init__(parameters, event_ndims, validate_args, name)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         ones = tf.ones([self._event_ndims], tf.int32)
@@ -215,9 +192,6 @@ class Broadcast(DescribedBijector):
     def forward_bins(self, events: bins.Bins) -> bins.Bins:
         """The bins of the repeated events, see `bins`."""
         return events.repeated(self.forward)
-
-    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.zeros([], x.dtype)
 
 
 class FactorOut(FusedBijector):
