@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_realnvp.bijectors import ChannelAutoregressive, LogisticMixture, ResidualMixture
+from tfp_realnvp.bijectors.mixture import SMALLEST_SCALE
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -79,6 +80,13 @@ def test_the_map_of_one_channel_is_that_of_all_given_those_before(channel):
     assert one == ResidualMixture(channels=1, num_components=4, unit=0.2) and one.num_params == of_one.shape[-1]
     joint = every(tf.constant(params)).forward(x)[..., channel]
     np.testing.assert_allclose(one(of_one).forward(x[..., channel, np.newaxis])[..., 0], joint, rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [0.01, 0.25])
+def test_no_component_is_narrower_than_a_fraction_of_a_level(unit):
+    params = tf.constant([[0.0, 0.0, 0.0, -50.0]], tf.float64)  # shift, logit, location, log-scale
+    y = ResidualMixture(channels=1, num_components=1, unit=unit)(params).forward([[0.0], [1.0]])
+    np.testing.assert_allclose(y[1] - y[0], 1 / SMALLEST_SCALE, rtol=1e-12)
 
 
 if __name__ == "__main__":

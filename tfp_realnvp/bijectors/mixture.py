@@ -1,6 +1,7 @@
 """The mixture of logistics as an elementwise map, the triangular map of channels before it, and both as one."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.volume_preserving import VolumePreserving
 
-LARGEST_LOG_SCALE = 20.0  # of a component, in absolute value: far beyond a level or an image, far below float32's end
+# Of a component, in units of an image's range: a sixteenth of one of 256 levels. A surprising pixel costs its distance
+# over the scale, so that without a bound a few pixels of sharp edges would rule the gradient.
+SMALLEST_SCALE = 2.0**-12
+LARGEST_LOG_SCALE = 20.0  # of a component: far beyond an image, far below float32's end
 
 
 class LogisticMixture(FusedBijector):
@@ -168,8 +172,8 @@ class ResidualMixture:
 
     Call arguments:
       params: tensor [..., `num_params`]. The last axis holds the shift of each channel, the coefficients of
-        `ChannelAutoregressive`, and the logits, locations and log-scales of `LogisticMixture`. Log-scales are clipped
-        at ± `LARGEST_LOG_SCALE`.
+        `ChannelAutoregressive`, and the logits, locations and log-scales of `LogisticMixture`. A scale is at least
+        `SMALLEST_SCALE` in units of x, and its logarithm in units of `unit` at most `LARGEST_LOG_SCALE`.
 
     Returns:
       `tfb.Bijector`; its forward direction is data → latent.
@@ -196,7 +200,7 @@ class ResidualMixture:
     def __call__(self, params: tf.Tensor) -> tfb.Bijector:
         shift, coefficients, components = self._split(params)
         logits, locs, log_scales = tf.unstack(components, axis=-3)
-        log_scales = tf.clip_by_value(log_scales, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
+        log_scales = tf.clip_by_value(log_scales, math.log(SMALLEST_SCALE / self.unit), LARGEST_LOG_SCALE)
         apart = tf.linspace(tf.constant(-1.0, params.dtype), 1.0, self.num_components)
         return tfb.Chain(
             [
