@@ -146,6 +146,7 @@ def test_a_few_steps_learn_the_texture_of_an_image():
         (dict(refining_steps=1, refining_scales=3), r"divisible by 2\^refining_scales = 8; got \(4, 4, 2\)"),
         (dict(refining_steps=1, refining_filters=0), "refining_filters must be a positive int; got 0"),
         (dict(coarse_units=-1), "coarse_units must be a positive int; got -1"),
+        (dict(unit=0.0), "unit must be positive; got 0.0"),
         (dict(num_scales=0), "num_scales must be a positive int; got 0"),
     ],
     ids=str,

@@ -63,6 +63,8 @@ class SubpixelFlow(Architecture):
       num_blocks: number of residual blocks per network.
       num_components: number of logistics per mixture.
       coarse_units: width of the networks between the pixels of the coarsest image; 0 for independent ones.
+      unit: the typical difference of a pixel of the finest scale from its prediction, before training, in units of an
+        image's range. The default fits photographs. Drawings with sharp edges need about 0.1.
       refining_scales: number of scales of the Glow over the latents, see `Glow`.
       refining_steps: number of its steps per scale; 0 for no Glow.
       refining_filters: width of its networks.
@@ -70,7 +72,7 @@ class SubpixelFlow(Architecture):
         `Architecture`.
 
     Raises:
-      ValueError: for sizes below 1, or a height or width not divisible by 2^num_scales.
+      ValueError: for sizes below 1, a `unit` that is not positive, or a height or width not divisible by 2^num_scales.
 
     Example:
 
@@ -94,6 +96,7 @@ class SubpixelFlow(Architecture):
         num_blocks: int = 2,
         num_components: int = 5,
         coarse_units: int = 0,
+        unit: float = 0.01,
         refining_scales: int = 2,
         refining_steps: int = 0,
         refining_filters: int = 64,
@@ -117,6 +120,8 @@ class SubpixelFlow(Architecture):
         check_counts(options, "num_scales", "filters", "num_blocks", "num_components")
         if options.coarse_units:
             check_counts(options, "coarse_units")
+        if not 0 < options.unit < math.inf:
+            raise ValueError(f"unit must be positive; got {options.unit!r}")
         check_divisible(options.event_shape, 2**options.num_scales, "2^num_scales")
         bijectors = _scale(options.event_shape, options, options.seed, layers)
         return [*bijectors, *_refinement(options, layers)]
@@ -159,7 +164,7 @@ def _scale(
     height, width, channels = shape
     if scale == options.num_scales and options.coarse_units:
         return _groups(shape, options, seed, layers)
-    unit = 0.01 * 2**scale  # Neighbours at twice the distance differ by about twice as much.
+    unit = options.unit * 2**scale  # Neighbours at twice the distance differ by about twice as much.
     mixture = ResidualMixture(channels, options.num_components, unit)
     if scale == options.num_scales:
         prior = layers.prior("learned_prior", (height, width, mixture.num_params), scale)

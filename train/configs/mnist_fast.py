@@ -11,8 +11,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.test_split = "test"
     config.flip = False
     config.model.num_scales = 2
-    config.model.coarse_units = 256
-    config.learning_rate = 3e-3  # The edges of digits are sharp: at 6e-3 a training may diverge.
-    config.epochs = 28
+    config.model.coarse_units = 128
+    config.model.unit = 0.1
+    config.epochs = 22
     config.steps_per_epoch = 1000
     return config
