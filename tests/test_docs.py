@@ -1,0 +1,57 @@
+"""The README and the pages: their links lead somewhere, and the examples that stand alone run."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(page):
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    titles = re.findall(r"^#+ (.*)", without_code(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", without_code(page.read_text())):
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in headings(linked), target
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 110
+
+
+def python_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_runs(eagerly, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = python_blocks("README.md")
+    fewer = {"images[:1500]": "images[:40]", "images[1500:]": "images[40:60]", "epochs=10": "epochs=1"}
+    for text, short in fewer.items():
+        assert text in block
+        block = block.replace(text, short)
+    exec(block, {})
+
+
+def test_the_answers_run(eagerly, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in python_blocks("docs/faq.md"):
+        exec(block, names)
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
