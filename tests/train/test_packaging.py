@@ -127,6 +127,7 @@ def test_the_command_runs_the_program(installed, tmp_path):
         "error: workdir must hold a trained model; there is no runs/moons/model.keras. Train one with --mode=train"
     )
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == message
+    assert "I0000" not in done.stderr and "InitializeLog" not in done.stderr
     assert not [*tmp_path.iterdir()]
 
 
