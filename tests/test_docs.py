@@ -1,5 +1,6 @@
 """The README and the pages: their links lead somewhere, and the examples that stand alone run."""
 
+import ast
 import pathlib
 import re
 
@@ -30,6 +31,18 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 110
+
+
+def exported(path):
+    """The names in the `__all__` of a module."""
+    (names,) = re.findall(r"__all__ = (\[.*?\])", (ROOT / path).read_text(), re.DOTALL)
+    return ast.literal_eval(names)
+
+
+def test_the_reference_has_every_public_name():
+    pages = "".join(page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
+    documented = {name.removeprefix("tfp_realnvp.") for name in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
+    assert {*exported("tfp_realnvp/__init__.py")} <= documented | {*exported("tfp_realnvp/architectures/__init__.py")}
 
 
 def python_blocks(page):
