@@ -362,6 +362,13 @@ MUTANTS = (
         ("tests/train/data/test_few_labels.py", "-k=keeps"),
     ),
     Mutant(
+        "an error of a driver taken for a remark",
+        "train/startup.py",
+        r'r"^E0000 .*Failed call to cuInit: UNKNOWN ERROR \(303\)"',
+        '"^E0000 .*cuda_platform"',
+        ("tests/train/test_startup.py", "-k=errors_are_shown"),
+    ),
+    Mutant(
         "a shuffled calibration",
         "tfp_realnvp/anomaly/calibration.py",
         "np.sort(score.oddness(held_out, **parameters))",

@@ -19,7 +19,7 @@ from tfp_realnvp.common import register
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.saving import load_model
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "FFJORD",
     "MRCNF",

@@ -34,6 +34,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the faster convolutions, 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from . import startup
+
 # The wheel calls this package tfp_realnvp_train, but config files import `train.configs`: they may use either name.
 sys.modules.setdefault("train", sys.modules[__package__])
 COMMAND = "python -m train.main" if __package__ == "train" else "tfp-realnvp"
@@ -183,12 +185,15 @@ def run_mode() -> None:
 
         raise SystemExit(0 if doctor.examine() else 1)
     # TensorFlow takes seconds to import, so the flags are checked before.
-    import tensorflow as tf
+    with startup.without_remarks():
+        import tensorflow as tf
 
-    from tfp_realnvp.common import reason_of
+        tf.config.list_physical_devices()  # The drivers are looked for at the first question.
 
-    from . import anomalies, complete, compress, draw, evaluate, probe, score, train
-    from .runs import strategies
+        from tfp_realnvp.common import reason_of
+
+        from . import anomalies, complete, compress, draw, evaluate, probe, score, train
+        from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem).expanduser()

@@ -2,10 +2,13 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+
+from train import console
 
 try:
     import tomllib
@@ -15,6 +18,7 @@ except ModuleNotFoundError:  # Python 3.10
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,35 @@ def test_the_wheel_has_every_package_and_none_called_train(installed):
     assert {path.name for path in installed.iterdir()} == {"tfp_realnvp", "tfp_realnvp_train"}
     for path in (ROOT / "train").rglob("*.py"):
         assert (path.parent / "__init__.py").exists()
+
+
+def names(requirements):
+    """The names of packages that requirements begin with."""
+    return {re.match(r"[\w-]+", line)[0] for line in requirements if re.match(r"\w", line)}
+
+
+def pinned(*files):
+    return set().union(*(names((ROOT / file).read_text().splitlines()) for file in files))
+
+
+def test_every_requirement_of_the_project_is_pinned():
+    needed = [*PROJECT["project"]["dependencies"], *EXTRAS["train"], *EXTRAS["dev"]]
+    assert names(needed) == pinned("requirements.txt", "requirements-wheel.txt")
+    assert names(EXTRAS["docs"]) == pinned("requirements-docs.txt")
+    assert names(EXTRAS["bench"]) == pinned("requirements-bench.txt")
+
+
+@pytest.mark.parametrize("file", ["MODULE.bazel", "CITATION.cff", "CHANGELOG.md"])
+def test_every_file_has_the_version_of_the_package(file):
+    version = re.search(r'__version__ = "(.*)"', (ROOT / "tfp_realnvp/__init__.py").read_text())[1]
+    written = re.search(r'^(?: *version[ =:"]+|## )(\d+\.\d+\.\d+)', (ROOT / file).read_text(), re.MULTILINE)
+    assert written[1] == version
+
+
+def test_the_command_without_its_packages_names_the_extra(monkeypatch):
+    monkeypatch.setattr(console.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="error: .* tfp-realnvp\\[train\\]"):
+        console.run_program()
 
 
 def test_train_is_no_module_of_the_wheel(installed, tmp_path):
@@ -94,6 +127,7 @@ def test_the_command_runs_the_program(installed, tmp_path):
         "error: workdir must hold a trained model; there is no runs/moons/model.keras. Train one with --mode=train"
     )
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == message
+    assert "I0000" not in done.stderr and "InitializeLog" not in done.stderr
     assert not [*tmp_path.iterdir()]
 
 
