@@ -37,7 +37,7 @@ wheel:
 	build/tools/bin/python -m pip install --quiet --requirement requirements-wheel.txt
 	build/tools/bin/python -m build --outdir dist
 	$(PYTHON) -m venv build/empty
-	build/empty/bin/python -m pip install --quiet --constraint requirements.txt "$$(ls $(CURDIR)/dist/*.whl)[train]"
+	build/empty/bin/python -m pip install --quiet --constraint requirements.txt dist/*.whl
 	cd build/empty && bin/tfp-realnvp --config=moons.py --config.epochs=1 --config.steps_per_epoch=2 --workdir=run
 	cd build/empty && bin/python -c "import tfp_realnvp as rnvp; print(rnvp.load_model('run/model.keras').sample(2).shape)"
 

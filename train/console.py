@@ -1,6 +1,5 @@
 """The console command `tfp-realnvp` of the installed package, and Bazel's program: both run `main`."""
 
-import importlib.util
 import runpy
 import sys
 
@@ -11,8 +10,6 @@ def run_program(package: str | None = __package__) -> None:
     Args:
       package: the name under which this package is imported.
     """
-    if importlib.util.find_spec("ml_collections") is None:
-        raise SystemExit("error: the training program needs the packages of the extra train: tfp-realnvp[train]")
     runpy.run_module(f"{package}.main", run_name="__main__", alter_sys=True)
 
 

@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-from train import console
-
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
@@ -67,7 +65,7 @@ def pinned(*files):
 
 
 def test_every_requirement_of_the_project_is_pinned():
-    needed = [*PROJECT["project"]["dependencies"], *EXTRAS["train"], *EXTRAS["dev"]]
+    needed = [*PROJECT["project"]["dependencies"], *EXTRAS["dev"]]
     assert names(needed) == pinned("requirements.txt", "requirements-wheel.txt")
     assert names(EXTRAS["docs"]) == pinned("requirements-docs.txt")
     assert names(EXTRAS["bench"]) == pinned("requirements-bench.txt")
@@ -78,12 +76,6 @@ def test_every_file_has_the_version_of_the_package(file):
     version = re.search(r'__version__ = "(.*)"', (ROOT / "tfp_realnvp/__init__.py").read_text())[1]
     written = re.search(r'^(?: *version[ =:"]+|## )(\d+\.\d+\.\d+)', (ROOT / file).read_text(), re.MULTILINE)
     assert written[1] == version
-
-
-def test_the_command_without_its_packages_names_the_extra(monkeypatch):
-    monkeypatch.setattr(console.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="error: .* tfp-realnvp\\[train\\]"):
-        console.run_program()
 
 
 def test_train_is_no_module_of_the_wheel(installed, tmp_path):
