@@ -173,7 +173,7 @@ def recalibrate(model: "FlowModel", data: Any, batch_size: int = 200) -> None:
         of_scale = [moments for network in networks for moments in moments_of(network)]
         with _updating_only(of_scale, _moments(model)), value_errors():
 
-            @tf.function(reduce_retracing=True)
+            @tf.function(reduce_retracing=True, autograph=False)
             def update_moments(x: tf.Tensor, context: tf.Tensor | None) -> None:
                 # TensorFlow drops the coarser scales from the graph: nothing uses the result or updates their moments.
                 model(x, context, training=True, draw=0)

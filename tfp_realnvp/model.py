@@ -419,7 +419,7 @@ class FlowModel(FlowTrainer):
         """
         return sampling.decode(self, z, context, batch_size)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def encode_batch(self, images: tf.Tensor, context: Any = None) -> tf.Tensor:
         """The graph behind `encode`: the latents of a batch of checked events."""
         return self._latents(images, context)
@@ -452,7 +452,7 @@ class FlowModel(FlowTrainer):
         """
         return features.features(self, images, kind, scale, batch_size)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def activations_batch(self, images: tf.Tensor, context: Any = None) -> list[tuple[tf.Tensor, ...]]:
         """The graph behind `features`: the recorded activations of a batch of checked events, a tuple per scale."""
         with recording() as activations:
@@ -460,7 +460,7 @@ class FlowModel(FlowTrainer):
         layers = [{id(part) for each in scale for part in sublayers(each)} for scale in self.networks_by_scale()]
         return [tuple(hidden for layer, hidden in activations if id(layer) in scale) for scale in layers]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The graph behind `decode` and `sample`: the events of a batch of latents, and whether each is finite."""
 
@@ -482,7 +482,7 @@ class FlowModel(FlowTrainer):
         # The cast turns NaN into an ordinary pixel level.
         return tf.cast(tf.clip_by_value(tf.floor(x), 0, self.num_bins - 1), self.events.data_dtype), is_finite
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def nats_of_classes(self, images: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
         """The graph behind `class_probabilities`: log p(x | class) of each image and class, [batch, num_classes]."""
         x = self.events.checked_tensor(images)
