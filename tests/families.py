@@ -81,6 +81,13 @@ FAMILIES = [
         is_continuous=True,
     ),
     Family(
+        rnvp.Jet,
+        dict(event_shape=IMAGE, patch_size=2, num_couplings=2, num_blocks=1, width=4, num_heads=2),
+        laws={"": dict(num_bins=None, whitening=True, kinds=("channels", "spatial"))},
+        trained={"": dict(whitening=True), "classes": dict(num_classes=3, kinds=("spatial", "channels"))},
+        extreme={"": dict(whitening=True, kinds=("spatial", "channels"))},
+    ),
+    Family(
         rnvp.MRCNF,
         dict(event_shape=IMAGE, num_scales=2, num_blocks=1, filters=2),
         laws={},

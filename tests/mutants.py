@@ -438,6 +438,34 @@ MUTANTS = (
         "return log_prior - tf.reduce_sum(errors**2, axis=range(1, errors.shape.rank))",
         (COMPLETION, "-k=noisy_measurements and True"),
     ),
+    Mutant(
+        "spatial couplings that keep the same patches again",
+        "tfp_realnvp/architectures/jet.py",
+        "(pattern(row, column) + first) % 2 for pattern",
+        "pattern(row, column) % 2 for pattern",
+        ("tests/architectures/test_jet.py", "-k=spatial_couplings"),
+    ),
+    Mutant(
+        "attention without the scale of its logits",
+        "tfp_realnvp/networks/vit.py",
+        "queries * size**-0.5",
+        "queries",
+        ("tests/networks/test_vit.py", "-k=attention"),
+    ),
+    Mutant(
+        "the gradient of a layer norm without that of the variance",
+        "tfp_realnvp/networks/kernels.py",
+        "(grad_y - mean(grad_y) - y * mean(grad_y * y))",
+        "(grad_y - mean(grad_y))",
+        ("tests/networks/test_vit.py", "-k=their_formulas"),
+    ),
+    Mutant(
+        "a whitening by latents",
+        "tfp_realnvp/bijectors/convolution.py",
+        "with setting(initialization, False):",
+        "with setting(initialization, initialization.get()):",
+        ("tests/networks/test_actnorm.py", "-k=latents"),
+    ),
 )
 
 

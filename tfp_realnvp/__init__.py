@@ -14,7 +14,18 @@ from tfp_realnvp import (
     networks,
     optimizers,
 )
-from tfp_realnvp.architectures import FFJORD, MRCNF, NICE, Architecture, Glow, RealNVP, SubpixelFlow, UvA, VectorRealNVP
+from tfp_realnvp.architectures import (
+    FFJORD,
+    MRCNF,
+    NICE,
+    Architecture,
+    Glow,
+    Jet,
+    RealNVP,
+    SubpixelFlow,
+    UvA,
+    VectorRealNVP,
+)
 from tfp_realnvp.common import register
 from tfp_realnvp.model import FlowModel
 from tfp_realnvp.saving import load_model
@@ -27,6 +38,7 @@ __all__ = [
     "Architecture",
     "FlowModel",
     "Glow",
+    "Jet",
     "RealNVP",
     "SubpixelFlow",
     "UvA",

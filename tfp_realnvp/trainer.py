@@ -90,16 +90,17 @@ class FlowTrainer(TrainerHooks):
         self.optimizer.build(self.trainable_variables)
 
     def initialize(self, x: Any, y: Any = None) -> None:
-        """Data-dependent initialization: sets every uninitialized `ActNorm` from a batch.
+        """Data-dependent initialization: sets every uninitialized `ActNorm` and `networks.Whitening` from a batch.
 
-        Each `ActNorm` then outputs channels of mean 0 and variance 1 on this batch. `fit` and `train_on_batch` call
-        this method with their first batch. A flow without `ActNorm` does not change.
+        Each `ActNorm` then outputs channels of mean 0 and variance 1 on this batch, and each whitening has the
+        covariance 1. `fit` and `train_on_batch` call this method with their first batch. A flow without such layers
+        does not change.
 
         Args:
           x, y: a batch, as for `train_on_batch`, or `(x, y)` or a TFDS dictionary as `x`. Weights play no part.
 
         Raises:
-          ValueError: as for `fit`.
+          ValueError: as for `fit`, and for a batch with fewer pixels than channels to whiten.
 
         Example: `model.initialize(images[:256])`
 
@@ -113,7 +114,7 @@ class FlowTrainer(TrainerHooks):
 
     @property
     def needs_initialization(self) -> bool:
-        """Whether there is an `ActNorm` that no batch has set yet."""
+        """Whether there is an `ActNorm` or a whitening that no batch has set yet."""
         return any(uninitialized(network) for network in self.networks)
 
     # The steps.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import laws
-from tfp_realnvp.bijectors import CoarseToFine, FactorOut, Squeeze
+from tfp_realnvp.bijectors import CoarseToFine, FactorOut, Patches, Squeeze
 
 tfb = tfp.bijectors
 
@@ -66,7 +66,10 @@ def test_squeeze_is_a_permutation_of_every_event(batch, height, width, channels,
 
 @pytest.mark.parametrize("shape", [(3, 4, 1), (4, 3, 1), (1, 1, 4)])
 def test_an_odd_height_or_width_is_refused(shape):
-    message = rf"Squeeze needs an even height and width; got an event of shape \({shape[0]}, {shape[1]}, {shape[2]}\)"
+    height, width, channels = shape
+    message = (
+        rf"Squeeze needs a height and width divisible by 2; got an event of shape \({height}, {width}, {channels}\)"
+    )
     with pytest.raises(ValueError, match=message):
         Squeeze().forward(tf.zeros([2, *shape]))
     with pytest.raises(ValueError, match=message):
@@ -89,6 +92,24 @@ def test_squeeze_takes_sizes_that_are_unknown(diagonal_first):
     image = np.arange(48.0).reshape(1, 4, 6, 2)
     function = tf.function(lambda x: squeeze.inverse(tf.identity(squeeze.forward(x))))
     np.testing.assert_array_equal(function.get_concrete_function(tf.TensorSpec([None] * 4, tf.float64))(image), image)
+
+
+def test_patches_are_the_blocks_of_tensorflow():
+    x = tf.constant(np.arange(2 * 6 * 3 * 2.0).reshape(2, 6, 3, 2))
+    y = Patches(3).forward(x)
+    np.testing.assert_array_equal(y, tf.nn.space_to_depth(x, 3))
+    np.testing.assert_array_equal(Patches(3).inverse(tf.identity(y)), x)
+
+
+def test_sizes_that_are_no_patches_are_refused():
+    with pytest.raises(
+        ValueError, match=r"Patches needs a height and width divisible by 3; got an event of shape \(6, 4"
+    ):
+        Patches(3).forward(tf.zeros([6, 4, 1]))
+    with pytest.raises(ValueError, match="the inverse of Patches needs a multiple of 9 channels"):
+        Patches(3).inverse(tf.zeros([2, 2, 4]))
+    with pytest.raises(ValueError, match="size must be a positive int; got 0"):
+        Patches(0)
 
 
 def test_an_odd_size_that_only_a_graph_knows_is_an_error_there():
@@ -141,7 +162,7 @@ def test_factor_out_takes_the_shapes_of_its_inner_flow(num_kept, shape):
     factor_out = FactorOut(FactorOut(squeezed), num_kept)
     assert factor_out.forward_event_shape(shape).as_list() == list(shape)
     assert factor_out.inverse_event_shape(shape).as_list() == list(shape)
-    message = r"Squeeze needs an even height and width; got an event of shape \(4, 5, 1\)"
+    message = r"Squeeze needs a height and width divisible by 2; got an event of shape \(4, 5, 1\)"
     for infer in (factor_out.forward_event_shape, factor_out.inverse_event_shape):
         assert infer(tf.TensorShape(None)).rank is None
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Shift and log-scale of activation normalization: what the first batch makes of them, and when."""
+"""Activation normalization and whitening: what the first batch makes of them, and when."""
 
 import threading
 
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_realnvp.networks.actnorm import ChannelAffine, initializing, uninitialized
+from tfp_realnvp.bijectors import Invertible1x1Convolution
+from tfp_realnvp.networks.actnorm import ChannelAffine, Whitening, initializing, uninitialized
 
 X = np.random.default_rng(0).normal([1.0, -2.0, 0.0], [2.0, 0.3, 1.0], size=(16, 5, 7, 3)).astype(np.float32)
 
@@ -151,6 +152,39 @@ def test_a_saved_model_keeps_what_is_initialized(tmp_path):
         with initializing():
             restored(3 * X)
         assert_normalizes(restored.layers[-1], X)
+
+
+def test_a_fixed_shift_and_log_scale_are_not_trained():
+    layer = ChannelAffine(learned=False)
+    with initializing():
+        layer(X)
+    assert_normalizes(layer, X)
+    assert layer.trainable_weights == [] and layer.get_config()["learned"] is False
+
+
+def test_the_first_batch_is_whitened_and_no_later_one():
+    layer, mixed = Whitening(), X @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 5.0], [0.0, 0.0, 1.0]], np.float32)
+    kernel, log_abs_det = layer(mixed)
+    np.testing.assert_array_equal(kernel, np.eye(3))
+    assert log_abs_det == 0 and uninitialized(layer) == [layer]
+    with initializing():
+        layer(mixed)
+        kernel, log_abs_det = layer(3 * mixed)
+    np.testing.assert_allclose(np.cov((mixed @ kernel.numpy()).reshape(-1, 3).T), np.eye(3), atol=3e-3)
+    np.testing.assert_allclose(log_abs_det, -0.5 * np.linalg.slogdet(np.cov(mixed.reshape(-1, 3).T))[1], atol=3e-3)
+    assert layer.trainable_weights == [] and uninitialized(layer) == []
+
+
+def test_a_whitening_needs_as_many_pixels_as_channels():
+    with pytest.raises(ValueError, match="x must hold at least 3 pixels to whiten 3 channels; got 2"), initializing():
+        Whitening()(X[:1, :1, :2])
+
+
+def test_latents_initialize_no_whitening():
+    layer = Whitening()
+    with initializing():
+        Invertible1x1Convolution(layer).inverse(tf.constant(X))
+    assert uninitialized(layer) == [layer]
 
 
 if __name__ == "__main__":

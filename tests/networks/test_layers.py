@@ -258,6 +258,16 @@ def test_sigmoid_scale_stays_finite_at_the_far_ends():
     np.testing.assert_allclose(layer.bound(np.array([-200.0, 200.0], np.float32)), [-198, 0], atol=1e-6)
 
 
+def test_sigmoid_scale_may_have_another_offset_and_bound():
+    layer = networks.SigmoidScale(keras.layers.Dense(2), offset=0.0, factor=2.0)
+    np.testing.assert_allclose(
+        layer.bound(np.array([-1.0, 0.0, 40.0], np.float32)), np.log([0.537883, 1, 2]), atol=1e-6
+    )
+    assert (layer.get_config()["offset"], layer.get_config()["factor"]) == (0.0, 2.0)
+    with pytest.raises(ValueError, match="factor must be positive; got 0.0"):
+        networks.SigmoidScale(keras.layers.Dense(2), factor=0.0)
+
+
 @pytest.mark.dtype("mixed_bfloat16")
 @pytest.mark.parametrize("bound", [networks.ChannelTanhScale, networks.SigmoidScale])
 def test_every_bound_leaves_the_lower_precision_to_the_network(bound):

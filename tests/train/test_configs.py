@@ -46,7 +46,7 @@ PREPROCESSING = {  # central crop, shorter side, antialias, crop
 }
 SMALL = {
     **{"num_scales": 1, "steps_per_scale": 1, "num_couplings": 2, "num_blocks": 1, "filters": 2, "hidden_units": 2},
-    **{"refining_scales": 1, "refining_steps": 1, "refining_filters": 2, "coarse_units": 2},
+    **{"refining_scales": 1, "refining_steps": 1, "refining_filters": 2, "coarse_units": 2, "width": 4, "num_heads": 2},
 }
 
 

@@ -8,8 +8,9 @@ from tfp_realnvp.bijectors.coupling import Coupling, additive, affine, affine_sc
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.mixture import ChannelAutoregressive, LogisticMixture, ResidualMixture
 from tfp_realnvp.bijectors.normalization import ActNorm, BatchNormalization
+from tfp_realnvp.bijectors.permutation import Permutation
 from tfp_realnvp.bijectors.pixels import Logit
-from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Squeeze, UnimodularTransform
+from tfp_realnvp.bijectors.reshaping import Broadcast, FactorOut, Patches, Squeeze, UnimodularTransform
 from tfp_realnvp.bijectors.sequential import Sequential
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Invertible1x1Convolution",
     "LogisticMixture",
     "Logit",
+    "Patches",
+    "Permutation",
     "ResidualMixture",
     "Sequential",
     "Squeeze",

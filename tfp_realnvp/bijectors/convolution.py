@@ -5,6 +5,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.passes import initialization
+from tfp_realnvp.scopes import setting
 
 
 class Invertible1x1Convolution(FusedBijector):
@@ -19,7 +21,7 @@ class Invertible1x1Convolution(FusedBijector):
 
     Args:
       matrix: callable, x ↦ (W, log|det W|) of shapes [channels, channels] and []. Both are the same for every x. It
-        may be an `rnvp.networks.InvertibleMatrix`, or any function of this form.
+        may be an `rnvp.networks.InvertibleMatrix`, an `rnvp.networks.Whitening`, or any function of this form.
       event_ndims: int, rank of an event, 3 for images and 1 for vectors.
 
     Example:
@@ -49,7 +51,8 @@ class Invertible1x1Convolution(FusedBijector):
         return _mix(x, kernel), self._log_det_of_event(log_abs_det, x)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        kernel, log_abs_det = self._matrix(y)
+        with setting(initialization, False):  # Latents say nothing about the data.
+            kernel, log_abs_det = self._matrix(y)
         # In float64 the inverse takes no longer, and the error of a round trip is a third.
         inverse = tf.linalg.inv(tf.cast(kernel, tf.float64))
         return _mix(y, inverse), -self._log_det_of_event(log_abs_det, y)

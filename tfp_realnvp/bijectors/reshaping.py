@@ -1,4 +1,4 @@
-"""Bijectors that reshape events: squeeze, factor-out (Real NVP, section 3.6), the mean and details of blocks."""
+"""Bijectors that reshape events: squeeze, factor-out (Real NVP, section 3.6), patches, means and details of blocks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,40 +12,47 @@ from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.fused import FusedBijector, forward_and_log_det, inverse_and_log_det
 from tfp_realnvp.bijectors.masks import first_channels
 from tfp_realnvp.bijectors.volume_preserving import VolumePreserving
+from tfp_realnvp.common import check_positive
 
 
 class _BlocksToChannels(VolumePreserving):
-    """[height, width, c] ↦ [height/2, width/2, 4c], one 2×2 block per new pixel."""
+    """[height, width, c] ↦ [height/n, width/n, n²c], one n×n block per new pixel."""
 
-    def __init__(self, parameters: dict[str, Any], validate_args: bool, name: str) -> None:
+    def __init__(self, parameters: dict[str, Any], validate_args: bool, name: str, size: int = 2) -> None:
+        self._size = size
         super().__init__(parameters, 3, validate_args, name)
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         if tf.TensorShape(shape).rank is None:
             return shape
         height, width, channels = tf.TensorShape(shape[-3:]).as_list()
-        if any(size is not None and size % 2 for size in (height, width)):
+        n = self._size
+        if any(side is not None and side % n for side in (height, width)):
             raise ValueError(
-                f"{type(self).__name__} needs an even height and width; got an event of shape {tuple(shape[-3:])}"
+                f"{type(self).__name__} needs a height and width divisible by {n}; got an event of shape "
+                f"{tuple(shape[-3:])}"
             )
-        return shape[:-3] + [height and height // 2, width and width // 2, channels and 4 * channels]
+        return shape[:-3] + [height and height // n, width and width // n, channels and n**2 * channels]
 
     def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         if tf.TensorShape(shape).rank is None:
             return shape
         height, width, channels = tf.TensorShape(shape[-3:]).as_list()
-        if channels is not None and channels % 4:
+        n = self._size
+        if channels is not None and channels % n**2:
             raise ValueError(
-                f"the inverse of {type(self).__name__} needs a multiple of 4 channels; got an event of shape "
+                f"the inverse of {type(self).__name__} needs a multiple of {n**2} channels; got an event of shape "
                 f"{tuple(shape[-3:])}"
             )
-        return shape[:-3] + [height and 2 * height, width and 2 * width, channels and channels // 4]
+        return shape[:-3] + [height and n * height, width and n * width, channels and channels // n**2]
 
     def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.concat([shape[:-3], [shape[-3] // 2, shape[-2] // 2, 4 * shape[-1]]], 0)
+        n = self._size
+        return tf.concat([shape[:-3], [shape[-3] // n, shape[-2] // n, n**2 * shape[-1]]], 0)
 
     def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.concat([shape[:-3], [2 * shape[-3], 2 * shape[-2], shape[-1] // 4]], 0)
+        n = self._size
+        return tf.concat([shape[:-3], [n * shape[-3], n * shape[-2], shape[-1] // n**2]], 0)
 
 
 class Squeeze(_BlocksToChannels):
@@ -99,6 +106,49 @@ class Squeeze(_BlocksToChannels):
             y = _reshape(_in_order(y, (0, 2, 3, 1)), 3, [height, width, 2, 2, channels])
             y = _transpose(y, [-5, -3, -4, -2, -1])
         return _reshape(y, 5, [2 * height, 2 * width, channels])
+
+
+class Patches(_BlocksToChannels):
+    """The patches of an image as pixels: [height, width, c] ↦ [height/size, width/size, size²c].
+
+    The channels of a new pixel are the entries of a patch in the order row, column, channel. Forward is data → latent,
+    as in the papers.
+
+    Args:
+      size: int, the height and width of a patch.
+
+    Raises:
+      ValueError: for a `size` below 1, or a height or width that is not divisible by it.
+
+    Example: `Patches(4).forward(tf.zeros([8, 32, 32, 3]))` has shape [8, 8, 8, 48].
+
+    References: Kolesnikov et al., Jet, arXiv 2412.15129, section 3.
+    """
+
+    is_permutation = True  # See `bins`.
+
+    def __init__(self, size: int, validate_args: bool = False, name: str = "patches") -> None:
+        parameters = dict(locals())
+        check_positive(size=size)
+        super().__init__(parameters, validate_args, name, size)
+
+    @property
+    def _is_permutation(self) -> bool:
+        return True
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        self._forward_event_shape(x.shape[-3:])
+        height, width, channels = _sizes(x)
+        n = self._size
+        x = _transpose(_reshape(x, 3, [height // n, n, width // n, n, channels]), [-5, -3, -4, -2, -1])
+        return _reshape(x, 5, [height // n, width // n, n**2 * channels])
+
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        self._inverse_event_shape(y.shape[-3:])
+        height, width, channels = _sizes(y)
+        n = self._size
+        y = _transpose(_reshape(y, 3, [height, width, n, n, channels // n**2]), [-5, -3, -4, -2, -1])
+        return _reshape(y, 5, [n * height, n * width, channels // n**2])
 
 
 class UnimodularTransform(_BlocksToChannels):

@@ -1,4 +1,4 @@
-"""Glow's activation normalization: a shift and a scale per channel, initialized by the first batch."""
+"""Layers that the first batch initializes: the shift and scale of activation normalization, and a whitening."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,7 +14,7 @@ from tfp_realnvp.scopes import setting
 
 
 def initializing() -> AbstractContextManager[None]:
-    """A scope in which a batch initializes every `ChannelAffine` that has no values yet.
+    """A scope in which a batch initializes every `ChannelAffine` and `Whitening` that has no values yet.
 
     One eager pass, data → latent, initializes a whole flow. Each layer sees the output of the layers before it; they
     are initialized by then.
@@ -34,8 +34,44 @@ def initializing() -> AbstractContextManager[None]:
     return setting(initialization, True)
 
 
+class InitializedByData(Described, keras.layers.Layer):
+    """Base class of layers whose weights the first batch within `initializing()` sets.
+
+    A subclass defines `values_for(rows)` and calls `initialize(x)`. A weight, `initialized`, is 1 from the first batch
+    on.
+
+    Example: `class ChannelAffine(InitializedByData): ...`
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def build(self, input_shape: tuple) -> None:
+        """Adds `initialized`, the last weight."""
+        self.initialized = self.add_weight(
+            name="initialized", shape=(), initializer="zeros", trainable=False, autocast=False
+        )
+
+    def initialize(self, x: tf.Tensor) -> None:
+        """Sets the weights from x, if the code runs within `initializing()` and no batch has done so.
+
+        Args:
+          x: tensor of shape [..., channels].
+        """
+        if initialization.get():
+            rows = tf.reshape(tf.cast(x, self.variable_dtype), [-1, x.shape[-1]])
+            is_first = self.initialized.value < 0.5
+            for weight, value in self.values_for(rows):
+                weight.assign(tf.where(is_first, value, weight.value))
+            self.initialized.assign(1.0)
+
+    def values_for(self, rows: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """The weights, each with its value for a batch of rows, a tensor [number, channels]."""
+        raise NotImplementedError(f"{type(self).__name__} must define values_for(rows)")
+
+
 @register
-class ChannelAffine(Described, keras.layers.Layer):
+class ChannelAffine(InitializedByData):
     """The shift and the log-scale per channel of Glow's activation normalization, as weights.
 
     Both begin at 0. The first batch within `initializing()` sets them to its own normalization, and sets a third
@@ -47,6 +83,9 @@ class ChannelAffine(Described, keras.layers.Layer):
     ```
 
     The values are computed in the dtype of the weights, float32 under a mixed policy.
+
+    Args:
+      learned: False for a shift and a log-scale that training does not change.
 
     Call arguments:
       x: tensor of shape [..., channels].
@@ -60,38 +99,87 @@ class ChannelAffine(Described, keras.layers.Layer):
     References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.1.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
+    def __init__(self, learned: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.learned = learned
 
     def build(self, input_shape: tuple) -> None:
-        options = dict(initializer="zeros", autocast=False)
-        self.shift = self.add_weight(name="shift", shape=input_shape[-1:], **options)
-        self.log_scale = self.add_weight(name="log_scale", shape=input_shape[-1:], **options)
-        self.initialized = self.add_weight(name="initialized", shape=(), trainable=False, **options)
+        options = dict(shape=input_shape[-1:], initializer="zeros", trainable=self.learned, autocast=False)
+        self.shift = self.add_weight(name="shift", **options)
+        self.log_scale = self.add_weight(name="log_scale", **options)
+        super().build(input_shape)
 
     def call(self, x: tf.Tensor, initialize: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
-        if initialize and initialization.get():
-            self._initialize(tf.cast(x, self.variable_dtype))
+        if initialize:
+            self.initialize(x)
         return tf.identity(self.shift.value), tf.identity(self.log_scale.value)
 
-    def _initialize(self, x: tf.Tensor) -> None:
-        mean, variance = tf.nn.moments(x, list(range(x.shape.rank - 1)))
-        is_first = self.initialized.value < 0.5
-        self.shift.assign(tf.where(is_first, -mean, self.shift.value))
-        self.log_scale.assign(tf.where(is_first, -0.5 * tf.math.log(variance + 1e-6), self.log_scale.value))
-        self.initialized.assign(1.0)
+    def values_for(self, rows: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
+        mean, variance = tf.nn.moments(rows, [0])
+        return [(self.shift, -mean), (self.log_scale, -0.5 * tf.math.log(variance + 1e-6))]
 
     def compute_output_shape(self, input_shape: tuple) -> list[tuple]:
         return [input_shape[-1:], input_shape[-1:]]
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learned": self.learned}
 
-def uninitialized(layer: keras.layers.Layer) -> list[ChannelAffine]:
-    """Every `ChannelAffine` inside a Keras layer that no batch has initialized yet.
+
+@register
+class Whitening(InitializedByData):
+    """The matrix W of a whitening by principal components, y = x W. Training does not change it.
+
+    W begins as the identity. The first batch within `initializing()` sets it from its covariance Σ:
+
+    ```none
+    Σ = U diag(λ) Uᵀ,    W = U diag(λ + 10⁻⁶)^(−½)        y has the covariance 1
+    ```
+
+    Raises:
+      ValueError: for a first batch with fewer pixels than channels, whose covariance has no inverse.
+
+    Call arguments:
+      x: tensor of shape [..., channels].
+
+    Returns:
+      `(W, log|det W|)`, of shapes [channels, channels] and [].
+
+    Example: `kernel, log_abs_det = Whitening()(patches)`
+
+    References: Kessy, Lewin and Strimmer, arXiv 1512.00809, section 2.
+    """
+
+    def build(self, input_shape: tuple) -> None:
+        size = input_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel", shape=(size, size), initializer="identity", trainable=False, autocast=False
+        )
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        self.initialize(x)
+        kernel = tf.identity(self.kernel.value)
+        return kernel, tf.linalg.slogdet(kernel).log_abs_determinant
+
+    def values_for(self, rows: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
+        number, channels = rows.shape
+        if number < channels:
+            raise ValueError(f"x must hold at least {channels} pixels to whiten {channels} channels; got {number}")
+        rows = tf.cast(rows - tf.reduce_mean(rows, axis=0), tf.float64)
+        variances, axes = tf.linalg.eigh(tf.matmul(rows, rows, transpose_a=True) / number)
+        return [(self.kernel, tf.cast(axes * tf.math.rsqrt(variances + 1e-6), self.variable_dtype))]
+
+    def compute_output_shape(self, input_shape: tuple) -> list[tuple]:
+        return [(input_shape[-1], input_shape[-1]), ()]
+
+
+def uninitialized(layer: keras.layers.Layer) -> list[InitializedByData]:
+    """Every layer inside a Keras layer that its first batch initializes and no batch has initialized yet.
 
     Args:
       layer: Keras layer, built or not.
 
     Example: `uninitialized(ChannelAffine())` has one entry.
     """
-    parts = [part for part in sublayers(layer) if isinstance(part, ChannelAffine)]
+    parts = [part for part in sublayers(layer) if isinstance(part, InitializedByData)]
     return [part for part in parts if not part.built or part.initialized.numpy() < 0.5]

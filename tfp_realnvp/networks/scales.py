@@ -1,5 +1,6 @@
 """Wrappers that bound the log-scale of a network, and a network of constants."""
 
+import math
 from typing import Any
 
 import keras
@@ -149,20 +150,38 @@ class ChannelTanhScale(BoundedScale):
 
 @register
 class SigmoidScale(BoundedScale):
-    """The bound of the log-scale in Glow's code, s ↦ log σ(s + 2); see `BoundedScale`.
+    """The bound of the log-scale in Glow's code, s ↦ log σ(s + 2), and in Jet's, s ↦ log σ(s) + log 2.
 
-    The scale is below 1 and begins at 0.88.
+    ```none
+    s ↦ log σ(s + offset) + log factor
+    ```
+
+    Glow's scale is below 1 and begins at 0.88. Jet's is below 2 and begins at 1. See `BoundedScale`.
 
     Args:
       network: Keras layer; its output holds t, then s, along its last axis.
+      offset: float.
+      factor: positive float, the bound of the scale.
+
+    Raises:
+      ValueError: for a `factor` that is not positive.
 
     Example: `SigmoidScale(GlowNet(out_channels=12))`
 
-    References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.3.
+    References: Kingma and Dhariwal, Glow, arXiv 1807.03039, section 3.3; Jet, arXiv 2412.15129, section 3.
     """
 
+    def __init__(self, network: keras.layers.Layer, offset: float = 2.0, factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(network, **kwargs)
+        if not factor > 0:
+            raise ValueError(f"factor must be positive; got {factor!r}")
+        self.offset, self.factor = offset, factor
+
     def bound(self, log_scale: tf.Tensor) -> tf.Tensor:
-        return ops.log_sigmoid(log_scale + 2)
+        return ops.log_sigmoid(log_scale + self.offset) + math.log(self.factor)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "offset": self.offset, "factor": self.factor}
 
 
 @register
