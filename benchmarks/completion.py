@@ -28,9 +28,14 @@ _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 100, "Draws of each image, or
 _NUM_CHAINS = flags.DEFINE_integer("num_chains", 4, "Chains of each image.", lower_bound=1)
 _BURN_IN = flags.DEFINE_integer("burn_in", 100, "Iterations of each chain before its draws.", lower_bound=20)
 _MAX_LEAPFROGS = flags.DEFINE_integer(
-    "max_leapfrogs", 6, "The largest number of gradients per iteration.", lower_bound=1
+    "max_leapfrogs", None, "The largest number of gradients per iteration, as of completion.sample.", lower_bound=1
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images whose chains move together.", lower_bound=1)
+_NUM_PARTICLES = flags.DEFINE_integer(
+    "num_particles", None, "Particles of each chain, as of completion.sample.", lower_bound=2
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Images whose chains move together, as of completion.sample.", lower_bound=1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 
 
@@ -50,6 +55,7 @@ def main(argv):
         num_chains=_NUM_CHAINS.value,
         burn_in=_BURN_IN.value,
         max_leapfrogs=_MAX_LEAPFROGS.value,
+        num_particles=_NUM_PARTICLES.value,
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
     )
