@@ -22,7 +22,7 @@ from tfp_realnvp.model import FlowModel
 MIXED = 1.05
 """The largest R-hat of chains that have mixed."""
 MAX_LEAPFROGS = 6
-NUM_PARTICLES = 32
+NUM_PARTICLES = 16
 BATCH_SIZE = 32
 LARGEST_POPULATION = 1024
 """Particles that move together, of all chains, unless a single event's chains have more."""
@@ -121,7 +121,7 @@ def sample(
       burn_in: number of iterations before the draws, at least 20. Hamiltonian chains adapt step sizes and masses there.
       max_leapfrogs: the largest number of gradients in an iteration, see `chains.JitteredHMC`; None for 6. Only for
         models without exact probabilities.
-      num_particles: number of particles of each chain, at least 2; None for 32. Only for models with exact
+      num_particles: number of particles of each chain, at least 2; None for 16. Only for models with exact
         probabilities.
       seed: int; None draws one.
       labels: the classes for a class-conditional flow, an int or ints [N].
