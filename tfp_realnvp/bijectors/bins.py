@@ -294,7 +294,8 @@ def log_probs_of_entries(distribution: tfd.Distribution, levels: tf.Tensor, num_
 
     Example: `model.split_by_scale(log_probs_of_entries(model.distribution, digits, 17))`
     """
-    return log_probs_behind(data_to_latent(distribution), levels, tf.identity, num_bins, standardized(distribution))
+    standard = standardized(distribution)  # It refuses distributions without a bijector.
+    return log_probs_behind(data_to_latent(distribution), levels, tf.identity, num_bins, standard)
 
 
 def log_probs_behind(bijector: Any, levels: tf.Tensor, at: At, num_bins: int, standard: Any) -> tf.Tensor:
