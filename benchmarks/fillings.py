@@ -26,9 +26,11 @@ def drawn(model, task, images, known, num_samples, **options):
     if task == "refine":
         return rnvp.completion.refine(model, images[:, ::2, ::2], num_samples, seed=options["seed"]).swapaxes(0, 1)
     posterior = rnvp.completion.sample(model, images, known, num_samples, verbose=2, **options)
+    inside = complete.share_inside(posterior, images, np.broadcast_to(~known, images.shape), options["seed"])
     print(
         f"acceptance {posterior.acceptance.mean():.2f}, median R-hat {np.nanmedian(posterior.r_hat):.3f}, "
-        f"median ESS {np.nanmedian(posterior.ess):.0f} of {len(posterior.values)}"
+        f"median ESS {np.nanmedian(posterior.ess):.0f} of {len(posterior.values)}, "
+        f"inside of the 90% interval {inside:.3f}"
     )
     return posterior.samples
 

@@ -38,6 +38,7 @@ class Mutant:
 
 LAWS = "tests/bijectors/test_laws.py"
 COMPLETION = "tests/completion/test_posteriors.py"
+PARTICLES = ("tests/completion/test_particles.py", "-k=one_channel")
 MUTANTS = (
     Mutant(
         "the sign of a term of the mixture's log-det",
@@ -465,6 +466,34 @@ MUTANTS = (
         "with setting(initialization, False):",
         "with setting(initialization, initialization.get()):",
         ("tests/networks/test_actnorm.py", "-k=latents"),
+    ),
+    Mutant(
+        "a completion by particles without their weights",
+        "tfp_realnvp/completion/particles.py",
+        "of_known = tf.where(marks > 0, log_probs, tf.zeros_like(log_probs))",
+        "of_known = tf.zeros_like(log_probs)",
+        PARTICLES,
+    ),
+    Mutant(
+        "a completion by particles that draw the known levels too",
+        "tfp_realnvp/completion/particles.py",
+        "given=tf.abs(marks) - 1",
+        "given=-marks - 1",
+        PARTICLES,
+    ),
+    Mutant(
+        "a completion by particles that do not take the levels of their ancestors",
+        "tfp_realnvp/completion/particles.py",
+        "return self._gathered(kept, ancestors), self._gathered(levels, ancestors)",
+        "return kept, self._gathered(levels, ancestors)",
+        PARTICLES,
+    ),
+    Mutant(
+        "a completion by particles that forget the state of their chain",
+        "tfp_realnvp/completion/particles.py",
+        "first = tf.where(known > 0, known, -(states + 1))",
+        "first = tf.where(known > 0, known, 0 * states)",
+        PARTICLES,
     ),
 )
 

@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from tests.completion import gaussian
+from tfp_realnvp.bijectors import bins
 from tfp_realnvp.bijectors.masks import ChangeAll
 
 tfb, tfd = tfp.bijectors, tfp.distributions
@@ -136,9 +137,16 @@ def test_levels_of_exact_probabilities_are_drawn_by_these():
         tfd.TransformedDistribution(base, tfb.Invert(flow)), num_bins=6, dequantization="exact", seed=0
     )
     every = np.array(list(itertools.product(range(6), repeat=3)))
-    probabilities = np.exp(model.predict(every, verbose=0)).reshape([6, 6, 6])[:, 2]
-    expected = probabilities / probabilities.sum()
-    posterior = rnvp.completion.sample(model, [[0, 2, 0]], [0, 1, 0], 400, burn_in=100, seed=0, verbose=0)
+    probabilities = np.exp(model.predict(every, verbose=0)).astype("float64")
+    log_prob = lambda levels: bins.log_prob(model.distribution, levels, 6)
+    slopes = tfp.math.value_and_gradient(log_prob, tf.constant(every, tf.float32))[1].numpy()[:, 1:2].astype("float64")
+    places = (np.arange(200) + 0.5) / 200 - 0.5  # in the bin of the second channel, which is observed as 2 ± 0.3
+    density = np.exp(slopes * places) * slopes / 2 / np.sinh(slopes / 2)
+    likelihood = np.exp(-0.5 * ((every[:, 1:2] + places - 2) / 0.3) ** 2)
+    expected = (probabilities * (density * likelihood).mean(axis=1)).reshape([6, 6, 6]).sum(axis=1)
+    expected /= expected.sum()
+    second = rnvp.completion.Measurements([[0.0, 1.0, 0.0]])
+    posterior = rnvp.completion.restore(model, [[2.0]], second, 0.3, 400, burn_in=100, seed=0, verbose=0)
     first, _, last = posterior.samples[:, 0].T
     actual = np.histogram2d(first, last, bins=[np.arange(-0.5, 6)] * 2)[0] / len(first)
     ess = np.nanmin(posterior.ess)

@@ -13,7 +13,8 @@ levels of an entry add up to 1.
 A bijector that is neither elementwise nor a permutation takes part by a method `forward_bins(bins)`, data → latent. One
 whose entries come in an order, as in `Coupling` and `FactorOut`, also has `inverse_levels(z, at, choice)`, latent →
 levels. There `at` is the function from levels to values in front of the bijector. The choice is a function that gives
-the levels of entries whose map is known: those whose bins hold given latents, or those that a codec reads.
+the levels of entries whose map is known: those whose bins hold given latents, or those that a codec reads. It also
+gives the levels before them, whose events it may resample.
 """
 
 import functools
@@ -30,8 +31,9 @@ from tfp_realnvp.representation import layers_of
 NARROWEST = 2.0**-40  # of a bin, as a difference of latents: its probability is at least about 1e-12
 
 At = Callable[[tf.Tensor], tf.Tensor]
-# A choice gives the levels from (bijector_fn, params, latents, at). bijector_fn(params) is the map of the entries.
-Choice = Callable[[Callable[[tf.Tensor], Any], tf.Tensor, tf.Tensor, At], tf.Tensor]
+# A choice gives (kept, levels) from (bijector_fn, params, kept, latents, at). bijector_fn(params) is the map of the
+# entries. kept holds the levels before them.
+Choice = Callable[[Callable[[tf.Tensor], Any], tf.Tensor, tf.Tensor, tf.Tensor, At], tuple[tf.Tensor, tf.Tensor]]
 
 
 class Bins(NamedTuple):
@@ -145,12 +147,12 @@ def inverse(bijector: Any, z: tf.Tensor, at: At, choice: Choice) -> tf.Tensor:
       bijector: `tfb.Bijector`, data → latent.
       z: tensor [batch] + event_shape, latents for the choice.
       at: function of levels, which gives the values in front of the bijector.
-      choice: function (bijector_fn, params, z, at) ↦ levels; bijector_fn(params) is the map of the entries.
+      choice: function (bijector_fn, params, kept, z, at) ↦ (kept, levels), see `Choice`.
 
     Returns:
       Tensor [batch] + event_shape, levels.
 
-    Example: `inverse(flow, z, tf.identity, lambda bijector_fn, params, z, at: tf.zeros_like(z))`
+    Example: `inverse(flow, z, tf.identity, lambda bijector_fn, params, kept, z, at: (kept, tf.zeros_like(z)))`
     """
     if hasattr(bijector, "inverse_levels"):
         return bijector.inverse_levels(z, at, choice)
@@ -184,12 +186,15 @@ def num_turns(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor) -> int:
     return z.shape[-1]
 
 
-def levels_at(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor, at: At, num_bins: int) -> tf.Tensor:
+def levels_at(
+    bijector_fn: Any, params: tf.Tensor, z: tf.Tensor, at: At, num_bins: int, given: tf.Tensor | None = None
+) -> tf.Tensor:
     """The levels whose bins hold the latents z, by bisection; NaN where the map is NaN.
 
     Args:
       bijector_fn, params, z, at: as of `Choice`.
       num_bins: number of levels.
+      given: tensor like z of levels that stand whatever z is, negative for those to be found; None for none.
 
     Raises:
       ValueError: as `num_turns`.
@@ -197,15 +202,17 @@ def levels_at(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor, at: At, num_bin
     Example: `levels_at(tfb.Scale, tf.constant(2.0), tf.constant([[7.0]]), tf.identity, 17)` is 3.
     """
     turns = num_turns(bijector_fn, params, z)
+    given = -tf.ones_like(z) if given is None else given
     if turns == 1:
-        return _bisected(bijector_fn(params), z, at, num_bins)
+        return tf.where(given < 0, _bisected(bijector_fn(params), z, at, num_bins), given)
 
     def step(channel: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mixture, of_channel = bijector_fn.of_channel(params, at(levels + 0.5), channel)
         found = _bisected(mixture(of_channel), channel_of(z, channel), at, num_bins)
-        return channel + 1, tf.where(tf.range(turns) == channel, found, levels)
+        is_found = (tf.range(turns) == channel) & (given < 0)
+        return channel + 1, tf.where(is_found, found, levels)
 
-    _, levels = tf.while_loop(lambda channel, _: channel < turns, step, [0, tf.zeros_like(z)])
+    _, levels = tf.while_loop(lambda channel, _: channel < turns, step, [0, tf.maximum(given, 0.0)])
     return tf.ensure_shape(levels, z.shape)
 
 
@@ -287,13 +294,40 @@ def log_probs_of_entries(distribution: tfd.Distribution, levels: tf.Tensor, num_
 
     Example: `model.split_by_scale(log_probs_of_entries(model.distribution, digits, 17))`
     """
-    standard = standardized(distribution)
+    standard = standardized(distribution)  # It refuses distributions without a bijector.
+    return log_probs_behind(data_to_latent(distribution), levels, tf.identity, num_bins, standard)
+
+
+def log_probs_behind(bijector: Any, levels: tf.Tensor, at: At, num_bins: int, standard: Any) -> tf.Tensor:
+    """The log-probability of each level given those before it, at the place of its latent, by a bijector alone.
+
+    Args:
+      bijector: `tfb.Bijector`, data → latent.
+      levels: float tensor [batch] + event_shape of whole numbers.
+      at: function of levels, which gives the values in front of the bijector.
+      num_bins: number of levels.
+      standard: of `standardized`.
+
+    Example: `log_probs_behind(bijector_fn(params), levels, at, 17, standardized(distribution))`
+    """
     # A middle stands in for an infinite end.
     low = tf.where(levels == 0, levels + 0.5, levels)
     high = tf.where(levels == num_bins - 1, levels + 0.5, levels + 1)
-    bins = forward(data_to_latent(distribution), Bins.of(levels, tf.identity, (low, high)))
+    bins = forward(bijector, Bins.of(levels, at, (low, high)))
     low, high = map(standard, bins.edges)
     return log_probs(low, high, bins.levels == 0, bins.levels == num_bins - 1)
+
+
+def in_latents_order(bijector: Any, levels: tf.Tensor) -> tf.Tensor:
+    """Levels at the places of their latents. No network runs.
+
+    Args:
+      bijector: `tfb.Bijector`, data → latent.
+      levels: tensor [batch] + event_shape, or any other numbers for the entries.
+
+    Example: `in_latents_order(flow, levels)`
+    """
+    return forward(bijector, Bins.of(levels, tf.identity, ())).levels
 
 
 def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Tensor:
@@ -305,7 +339,8 @@ def decode(distribution: tfd.Distribution, z: tf.Tensor, num_bins: int) -> tf.Te
 
     Example: `decode(distribution, z, 17)` are levels from 0 to 16.
     """
-    return inverse(data_to_latent(distribution), z, tf.identity, functools.partial(levels_at, num_bins=num_bins))
+    choice = lambda bijector_fn, params, kept, z, at: (kept, levels_at(bijector_fn, params, z, at, num_bins))
+    return inverse(data_to_latent(distribution), z, tf.identity, choice)
 
 
 def check(distribution: tfd.Distribution, event_shape: tuple[int, ...]) -> None:
@@ -336,6 +371,18 @@ def standardized(distribution: Any) -> Callable[[tf.Tensor], tf.Tensor]:
 
     Example: `standardized(distribution)(z)`
     """
+    base = latent(distribution)
+    return lambda z: (z - base.loc) / base.scale
+
+
+def latent(distribution: Any) -> tfd.Logistic:
+    """The distribution of each latent.
+
+    Raises:
+      ValueError: as `standardized`.
+
+    Example: `latent(distribution).sample([8, 16, 16, 3])`
+    """
     base: Any = getattr(distribution, "distribution", None) if hasattr(distribution, "bijector") else None
     while hasattr(base, "distribution"):  # A tfd.Sample, and for contexts a tfd.BatchBroadcast of it.
         base = base.distribution
@@ -344,7 +391,7 @@ def standardized(distribution: Any) -> Callable[[tf.Tensor], tf.Tensor]:
             "the probabilities of levels need a tfd.TransformedDistribution of independent logistic latents, such as "
             f"SubpixelFlow's; got {base or distribution}"
         )
-    return lambda z: (z - base.loc) / base.scale
+    return base
 
 
 def _bins(tensors: Iterable[tf.Tensor], is_mapped: np.ndarray) -> Bins:

@@ -184,7 +184,9 @@ class Coupling(FusedBijector):
                 "the probabilities of levels need entries that pass one map each; a coupling keeps or changes entries "
                 f"that another one has changed: {self}"
             )
-        mapped = bins.forward(self._bijector_fn(self._params(kept.middle)), changed)
+        mapped = changed
+        if changed.edges:  # Levels alone only change places, and need no network.
+            mapped = bins.forward(self._bijector_fn(self._params(kept.middle)), changed)
         # Nothing reads the middle of a mapped entry. The unmapped middle is data, so no gradient passes through it.
         mapped = mapped._replace(middle=changed.middle, is_mapped=np.ones_like(mapped.is_mapped))
         return kept.merged(self._mask.merge, mapped)
@@ -194,7 +196,7 @@ class Coupling(FusedBijector):
         kept, changed = self._mask.split(z)
         levels_of_kept = self._mask.merge(kept, tf.zeros_like(changed))  # No latent may pass for a level.
         middles, _ = self._mask.split(at(levels_of_kept + 0.5))
-        return self._mask.merge(kept, choice(self._bijector_fn, self._params(middles), changed, at))
+        return self._mask.merge(*choice(self._bijector_fn, self._params(middles), kept, changed, at))
 
     def _change(self, x: tf.Tensor, apply: Callable[[Any, tf.Tensor, int], tuple]) -> tuple[tf.Tensor, tf.Tensor]:
         """Applies the map to the changed part of x, in the direction of `apply`; returns the result and its log-det."""

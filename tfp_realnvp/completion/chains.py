@@ -45,18 +45,23 @@ class Chains:
     Args:
       target: `Target` of states [batch, ...].
       max_leapfrogs: see `JitteredHMC`.
-      report: function that gets the number of iterations done, for a progress bar.
 
-    Example: `draws, acceptance = Chains(target, 8, bar.add).run(starts, [], 100, 100, np.random.default_rng(0))`
+    Example: `draws, acceptance = Chains(target, 8).run(starts, [], 100, 100, np.random.default_rng(0), bar.add)`
 
     References: M. D. Hoffman and A. Gelman, The No-U-Turn sampler, arXiv 1111.4246, section 3.2, for the step size.
     """
 
-    def __init__(self, target: Target, max_leapfrogs: int, report: Callable[[int], Any]) -> None:
-        self._target, self._max_leapfrogs, self._report = target, max_leapfrogs, report
+    def __init__(self, target: Target, max_leapfrogs: int) -> None:
+        self._target, self._max_leapfrogs = target, max_leapfrogs
 
     def run(
-        self, starts: np.ndarray, data: Any, num_samples: int, burn_in: int, rng: np.random.Generator
+        self,
+        starts: np.ndarray,
+        data: Any,
+        num_samples: int,
+        burn_in: int,
+        rng: np.random.Generator,
+        report: Callable[[int], Any],
     ) -> tuple[np.ndarray, np.ndarray]:
         """The draws of the chains, and their mean probability of acceptance.
 
@@ -66,6 +71,7 @@ class Chains:
           num_samples: number of draws that each chain keeps.
           burn_in: number of iterations before them.
           rng: of the seeds.
+          report: function that gets the number of iterations done, for a progress bar.
 
         Returns:
           `(draws, acceptance)`: arrays [num_samples, chains, N, ...] and [N].
@@ -77,13 +83,13 @@ class Chains:
         data = repeated(data, len(starts))
         spread = np.std(starts, axis=(0, 1))
         scales = np.broadcast_to(np.where(spread > 0, spread, 1), starts.shape[1:]).astype(starts.dtype)
-        draws, _ = self._adapted(starts, scales, data, half, half, rng)
+        draws, _ = self._adapted(starts, scales, data, half, half, rng, report)
         scales = _scales(draws[half // 2 :], scales)
-        draws, acceptance = self._adapted(draws[-1], scales, data, half, burn_in - half + num_samples, rng)
+        draws, acceptance = self._adapted(draws[-1], scales, data, half, burn_in - half + num_samples, rng, report)
         return draws[-num_samples:], acceptance[-num_samples:].mean(axis=(0, 1))
 
     def _adapted(
-        self, states: np.ndarray, scales: np.ndarray, data: Any, half: int, number: int, rng: Any
+        self, states: np.ndarray, scales: np.ndarray, data: Any, half: int, number: int, rng: Any, report: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The draws of `number` iterations, the first half of a burn-in of which adapts the step size."""
         state, of_state = tf.constant(states / scales), tf.constant(scales)
@@ -97,7 +103,7 @@ class Chains:
             size, seed = tf.constant(min(BLOCK, number - first)), rng.integers(2**31, size=2, dtype=np.int32)
             part, acceptance, state, results = self._advance(size, state, results, seed, of_state, data)
             parts.append((part.numpy(), acceptance.numpy()))
-            self._report(len(part))
+            report(len(part))
         draws, acceptance = map(np.concatenate, zip(*parts, strict=True))
         return draws * scales, acceptance
 

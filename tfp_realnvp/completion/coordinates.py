@@ -70,16 +70,14 @@ class Levels:
     def log_prob_and_entries(self, u: tf.Tensor, known: tuple, context: tuple) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.values(u, known, context)
         distribution: Any = self._model.distribution_given(*context)
-        log_p = self._tilted(distribution, x, known) if self._model.is_exact else distribution.log_prob(x)
+        log_p = self._tilted(distribution, x) if self._model.is_exact else distribution.log_prob(x)
         return log_p + tfb.Sigmoid(*known).forward_log_det_jacobian(u, len(self._model.event_shape)), x - 0.5
 
-    def _tilted(self, distribution: Any, x: tf.Tensor, known: tuple) -> tf.Tensor:
-        """The density of pixel values whose levels have exact probabilities. Known levels get no slope."""
-        low, high = known
+    def _tilted(self, distribution: Any, x: tf.Tensor) -> tf.Tensor:
+        """The density of pixel values whose levels have exact probabilities, for restorations."""
         levels = tf.stop_gradient(tf.minimum(tf.floor(x), self._num_bins - 1.0))
         log_prob = lambda levels: bins.log_prob(distribution, levels, self._num_bins)
         log_p, slopes = map(tf.stop_gradient, tfp.math.value_and_gradient(log_prob, levels))
-        slopes = tf.where(high - low > 1, slopes, tf.zeros_like(slopes))
         half = tf.maximum(tf.abs(slopes) / 2, 1e-3)  # At 0 the last term is 0; here it is below 2e-7.
         log_mean = half + tf.math.log(-tf.math.expm1(-2 * half) / (2 * half))
         return log_p + tf.reduce_sum(slopes * (x - levels - 0.5) - log_mean, axis=range(1, x.shape.rank))

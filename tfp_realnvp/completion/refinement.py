@@ -75,8 +75,9 @@ def _levels(model: SubpixelFlow, z: tf.Tensor, num_known: int, *context: Any) ->
     assert model.num_bins is not None
     num_bins, numbers = model.num_bins, itertools.count()
 
-    def choice(bijector_fn: Any, params: tf.Tensor, z: tf.Tensor, at: bins.At) -> tf.Tensor:
-        return z if next(numbers) < num_known else bins.levels_at(bijector_fn, params, z, at, num_bins)
+    def choice(bijector_fn: Any, params: tf.Tensor, kept: tf.Tensor, z: tf.Tensor, at: bins.At) -> tuple:
+        is_known = next(numbers) < num_known
+        return kept, z if is_known else bins.levels_at(bijector_fn, params, z, at, num_bins)
 
     levels = bins.inverse(bins.data_to_latent(model.distribution_given(*context)), z, tf.identity, choice)
     return tf.cast(levels, model.events.data_dtype)

@@ -199,19 +199,13 @@ class Codec:
         distribution = self._exact.distribution
         shape = [self.batch_size, *self.model.event_shape]
         levels = tf.zeros(shape, distribution.dtype) if images is None else tf.cast(images, distribution.dtype)
-        choice = lambda bijector_fn, params, z, at: chooser(bijector_fn, _on_grid(params), z, at)
+        choice = lambda bijector_fn, params, kept, z, at: (kept, chooser(bijector_fn, _on_grid(params), z, at))
         flow = bins.data_to_latent(distribution)
-        return bins.inverse(flow, self._in_latents_order(levels), tf.identity, choice).numpy()
+        return bins.inverse(flow, bins.in_latents_order(flow, levels), tf.identity, choice).numpy()
 
     @functools.cached_property
     def _halves(self) -> Halves:
         return Halves(bins.standardized(self._exact.distribution))
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def _in_latents_order(self, levels: tf.Tensor) -> tf.Tensor:
-        """The levels at the places of their latents. TensorFlow drops the networks from this graph."""
-        flow = bins.data_to_latent(self._exact.distribution)
-        return bins.forward(flow, bins.Bins.of(levels, tf.identity, ())).levels
 
 
 class Archive:
