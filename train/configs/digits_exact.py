@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.filters = 32
     config.model.num_blocks = 1
     config.model.coarse_units = 64
+    config.model.unit = 0.1
     config.model.dequantization = "exact"
     config.threads_per_operation = 1
     config.batch_size = 64
