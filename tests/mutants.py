@@ -438,6 +438,20 @@ MUTANTS = (
         "return log_prior - tf.reduce_sum(errors**2, axis=range(1, errors.shape.rank))",
         (COMPLETION, "-k=noisy_measurements and True"),
     ),
+    Mutant(
+        "a swap of latents with the wrong image",
+        "train/figures/latents.py",
+        "coarse_latents(model, z_coarse, num_kept, z_fine)",
+        "coarse_latents(model, z_fine, num_kept, z_coarse)",
+        ("tests/train/figures/test_latents.py", "-k=latents_of_one_image and unconditional"),
+    ),
+    Mutant(
+        "a page whose cells are not escaped",
+        "train/reporting/parts.py",
+        'return f"<td>{html.escape(str(value))}</td>"',
+        'return f"<td>{value}</td>"',
+        ("tests/train/test_report.py", "-k=escaped"),
+    ),
 )
 
 
