@@ -20,7 +20,7 @@ from .runs.workdir import check_same_config, write_text
 REPORT = "report.html"
 FEWEST = 8  # examples of a split
 MOST_TRAINING = 10_000  # events among which the nearest ones are looked for
-MOST_TEST = 2000
+MOST_TEST = 2048
 
 
 def train_and_report(

@@ -1,5 +1,7 @@
 """The corner plot of vectors: samples beside data, by column and by pair of columns."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -36,7 +38,7 @@ def corner(data: np.ndarray, samples: np.ndarray) -> np.ndarray:
                 axis.set_axis_off()
                 continue
             if column == row:
-                edges = np.linspace(*limits[column], 41)
+                edges: Any = np.linspace(limits[column, 0], limits[column, 1], 41)
                 axis.hist(data[:, column], edges, density=True, color="0.75", label="data")
                 axis.hist(samples[:, column], edges, density=True, histtype="step", label="samples")
                 axis.set(yticks=[])

@@ -1,6 +1,7 @@
 """The bits/dim of events: their histogram by split, and the images at its ends."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ def histogram(bits_per_dim: Mapping[str, np.ndarray], num_bins: int = 40) -> np.
 
     Example: `histogram({"training": run.bits_per_dim(run.training), "test": run.bits_per_dim(run.test)})`
     """
-    edges = np.histogram_bin_edges(np.concatenate([*bits_per_dim.values()]), num_bins)
+    edges: Any = np.histogram_bin_edges(np.concatenate([*bits_per_dim.values()]), num_bins)
     figure = Figure((7, 3.5), DPI, layout="constrained")
     axis = figure.subplots()
     for name, values in bits_per_dim.items():

@@ -2,6 +2,7 @@
 
 import fractions
 import pathlib
+from typing import Any
 
 import numpy as np
 import sklearn.neighbors
@@ -276,7 +277,7 @@ def nearest(
 # The contexts, latents and neighbors that they show.
 
 
-def first_contexts(model: rnvp.FlowModel, context: np.ndarray | None, number: int) -> dict[str, np.ndarray]:
+def first_contexts(model: rnvp.FlowModel, context: np.ndarray | None, number: int) -> dict[str, Any]:
     """The argument of `model.sample` with the first contexts.
 
     Args:

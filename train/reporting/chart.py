@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .parts import number_text
 
@@ -41,7 +42,7 @@ class Chart:
         for name, values in self.curves.items():
             axis.plot(self.epochs, values, label=name, marker="." if len(self.epochs) == 1 else "")
         axis.set(title=self.title, xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         if len(self.curves) > 1:
             axis.legend()

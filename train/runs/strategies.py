@@ -161,8 +161,9 @@ def check_workdir_is_shared(strategy: tf.distribute.Strategy, workdir: pathlib.P
 
 def has_workers(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether several processes train together; False for None, a single process."""
-    is_multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return is_multi_worker and bool(strategy.cluster_resolver.cluster_spec())
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return bool(strategy.cluster_resolver.cluster_spec())
 
 
 @functools.cache
