@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 
 import ml_collections
 import numpy as np
@@ -22,6 +23,7 @@ from train.reporting.page import Section, page
 
 pytestmark = pytest.mark.usefixtures("module_eagerly")
 PNG = "data:image/png;base64,"
+BROWSER = shutil.which("chromium")
 
 
 class Parser(html.parser.HTMLParser):
@@ -89,8 +91,7 @@ def reported(run, tmp_path_factory):
 
 
 def test_a_run_has_every_section_on_one_page(reported):
-    folder, text = reported
-    parsed = assert_self_contained(text)
+    parsed = assert_self_contained(reported[1])
     titles = [*every_run.FIRST, *images.SECTIONS, *every_run.LAST]
     assert [title for title in parsed.elements if title] == titles
     missing = [title for title in titles if "This section is missing" in parsed.texts[title]]
@@ -144,7 +145,7 @@ def test_a_conditional_flow_alone_names_the_files_that_are_missing(tmp_path, cap
     assert "no metrics.jsonl; a training writes it" in parsed.texts["Curves"]
     assert text.count("This section is missing") == 2 == capsys.readouterr().out.count("lacks the section")
     assert "a row for each class" in parsed.texts["Samples"] and len(parsed.of("input", "Samples")) == 2
-    assert "not started by a command" in parsed.texts["Repeat"]
+    assert "The command of this run is not known" in parsed.texts["Repeat"]
 
 
 @pytest.mark.parametrize(("dataset", "conditional"), [("moons", False), ("gaussian_linear", True)])
@@ -156,6 +157,27 @@ def test_vectors_have_a_density_marginals_and_a_histogram(dataset, conditional, 
     assert ("This section is missing" in parsed.texts["Density"]) == conditional
     assert len(parsed.of("img", "Samples and marginals")) == len(vectors.TEMPERATURES)
     assert len(parsed.of("img", "Bits per dimension")) == 1
+
+
+USER = """<script>
+const input = document.querySelector("figure.slider input"), svg = document.querySelector("figure.chart svg");
+input.value = 0;
+input.dispatchEvent(new Event("input"));
+svg.dispatchEvent(new PointerEvent("pointermove", {clientX: svg.getBoundingClientRect().right}));
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium, whose --dump-dom shows the page after its script")
+def test_a_browser_moves_a_slider_and_reads_a_curve(reported, tmp_path):
+    text = reported[1]
+    (tmp_path / "used.html").write_text(text.replace("</body>", f"{USER}</body>"))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    command = [BROWSER, *options, (tmp_path / "used.html").as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
+    last = json.loads(Parser(text).of("figure", "Curves")[0]["data-points"])[-1]["text"]
+    assert f"<output>{last}</output>" in dom and "epoch 2" in last
+    shown = [attributes["alt"] for attributes in Parser(dom).of("img", "Samples") if "hidden" not in attributes]
+    assert shown == [f"temperature {images.TEMPERATURES[0]}"] and f"<output>{shown[0]}</output>" in dom
 
 
 @pytest.mark.parametrize("line", ["{", "{}", "3", ""])

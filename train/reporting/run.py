@@ -161,7 +161,7 @@ def repetition(run: Run) -> Section:
     table = Table(["package", "version"], [*(versions or installed_versions()).items()])
     if run.command is None:
         return Section(
-            "The run was not started by a command. It needs this config and these versions.", [config, table]
+            "The command of this run is not known. Its config, and the versions of the evaluation.", [config, table]
         )
     return Section(
         "The command that trains this run, its config, and the versions of the evaluation.",
