@@ -79,6 +79,17 @@ def untrained(config, folder):
     return model
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_events():
+    """Pages of few samples and examples, which are drawn sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in (("MOST_TRAINING", 100), ("MOST_TEST", 64)):
+            patch.setattr(report, name, number)
+        for sections in (images, vectors):
+            patch.setattr(sections, "TEMPERATURES", (0.5, 1.0))
+        yield
+
+
 @pytest.fixture(scope="module")
 def reported(run, tmp_path_factory):
     """A copy of a run's workdir with its report, and the report's text."""
