@@ -495,6 +495,20 @@ MUTANTS = (
         "first = tf.where(known > 0, known, 0 * states)",
         PARTICLES,
     ),
+    Mutant(
+        "a swap of latents with the wrong image",
+        "train/figures/latents.py",
+        "coarse_latents(model, z_coarse, num_kept, z_fine)",
+        "coarse_latents(model, z_fine, num_kept, z_coarse)",
+        ("tests/train/figures/test_latents.py", "-k=latents_of_one_image and unconditional"),
+    ),
+    Mutant(
+        "a page whose cells are not escaped",
+        "train/reporting/parts.py",
+        'return f"<td>{html.escape(str(value))}</td>"',
+        'return f"<td>{value}</td>"',
+        ("tests/train/test_report.py", "-k=escaped"),
+    ),
 )
 
 

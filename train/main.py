@@ -6,6 +6,7 @@
   python -m train.main --mode=recalibrate                       new moments for its batch norms, as another model file
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
+  python -m train.main --mode=report                            the run on one page, report.html, as after a training
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
   python -m train.main --mode=anomalies --anomalies=noise,flips every score of anomalies, and a calibrated detector
   python -m train.main --mode=complete --mask=box               the first test images without their middle, completed
@@ -16,13 +17,15 @@
 
 Every field of a config is also a flag: --config.batch_size=32 --config.model.filters=64. Repeat the command of a
 stopped run: it resumes from its last checkpoint, and ends with the result of a run without a stop. The workdir holds
-config.json, checkpoints/, tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (one line per epoch), result.json
-and model.keras.
+config.json, checkpoints/, tensorboard/, samples/*.png, figures/*.png, metrics.jsonl (one line per epoch), result.json,
+model.keras and report.html.
 """
 
 import contextlib
+import functools
 import os
 import pathlib
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -50,6 +53,7 @@ MODES = (
     "recalibrate",
     "sample",
     "figures",
+    "report",
     "score",
     "anomalies",
     "complete",
@@ -157,10 +161,11 @@ _STRATEGY = flags.DEFINE_enum(
     "mode=train: the devices. auto: multi_worker if TF_CONFIG is set, tpu or mirrored if a TPU or several GPUs are "
     "found, otherwise none: one device.",
 )
+_REPORT = flags.DEFINE_boolean("report", True, "mode=train: whether to write report.html at the end.")
 flags.register_validator(
     "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"
 )
-_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures, mode=complete: seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures, mode=report, mode=complete: seed of the samples.")
 
 
 def main(argv: list[str]) -> None:
@@ -192,7 +197,7 @@ def run_mode() -> None:
 
         from tfp_realnvp.common import reason_of
 
-        from . import anomalies, complete, compress, draw, evaluate, probe, score, train
+        from . import anomalies, complete, compress, draw, evaluate, probe, report, score, train
         from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -201,12 +206,15 @@ def run_mode() -> None:
     if _INIT_FROM_OFFICIAL.value:
         config.init_from_official = _INIT_FROM_OFFICIAL.value
     run = (config, workdir, _DATA_DIR.value)
+    reported = functools.partial(report.train_and_report, command=training_command())
+    train_run = reported if _REPORT.value else train.train_and_evaluate
     modes = {
-        "train": lambda: train.train_and_evaluate(*run, getattr(strategies, _STRATEGY.value)()),
+        "train": lambda: train_run(*run, getattr(strategies, _STRATEGY.value)()),
         "evaluate": lambda: evaluate.evaluate_model(*run, _MODEL.value),
         "recalibrate": lambda: evaluate.recalibrate_model(*run, _MODEL.value),
         "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
+        "report": lambda: report.write_report(*run, _MODEL.value, _SEED.value, training_command()),
         "score": lambda: score.score_folder(*run, _MODEL.value),
         "complete": lambda: complete.complete_images(
             *run, _MODEL.value, _MASK.value, _NUM_IMAGES.value, _NUM_SAMPLES.value, _SEED.value
@@ -231,6 +239,17 @@ def run_mode() -> None:
         if str(workdir) not in reason:
             raise
         raise OSError(reason) from error  # of TensorBoard's events, on a full disk
+
+
+def training_command() -> str:
+    """The command that trains the config of the flags in their workdir."""
+    config = flags.FLAGS["config"]
+    arguments = [f"--config={config_flags.get_config_filename(config)}"]
+    fields = config_flags.get_override_values(config)
+    arguments += [f"--config.{name}={value}" for name, value in fields.items()]
+    chosen = (flags.FLAGS[flag.name] for flag in (_WORKDIR, _DATA_DIR, _INIT_FROM_OFFICIAL, _STRATEGY))
+    arguments += [flag.serialize() for flag in chosen if flag.present]
+    return shlex.join([*COMMAND.split(), *arguments])
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ DIGITS = [
     "--config.model.filters=8",
     "--config.test_split=test[:100]",
     "--config.checkpoint.steps=3",
+    "--noreport",
 ]
 
 

@@ -19,6 +19,7 @@ RUN = [
     "--config.model.filters=4",
     "--config.model.num_blocks=1",
     "--config.checkpoint.steps=3",
+    "--noreport",
 ]
 
 

@@ -18,7 +18,7 @@ from train import evaluate, train
 pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODES = "train|evaluate|recalibrate|sample|figures|score|anomalies|complete|compress|decompress|probe|doctor"
+MODES = "train|evaluate|recalibrate|sample|figures|report|score|anomalies|complete|compress|decompress|probe|doctor"
 TINY = [
     "--config.epochs=1",
     "--config.steps_per_epoch=2",
@@ -76,6 +76,7 @@ def test_training_leaves_a_model_a_result_and_pictures(runs):
         "checkpoints/step_0000000002.keras",
         "samples/epoch_0001.png",
         "samples/final.png",
+        "report.html",
     } <= files
     assert json.loads((folder / "digits/config.json").read_text())["model"]["filters"] == 2
     (line,) = (folder / "digits/metrics.jsonl").read_text().splitlines()

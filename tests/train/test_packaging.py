@@ -55,6 +55,12 @@ def test_the_wheel_has_every_package_and_none_called_train(installed):
         assert (path.parent / "__init__.py").exists()
 
 
+def test_the_wheel_has_every_file_that_the_program_reads():
+    listed = SETUPTOOLS["package-data"]
+    assert {path.name for path in (ROOT / "train").rglob("*.html")} == {*listed["tfp_realnvp_train.reporting"]}
+    assert all((ROOT / "train/reporting" / name).is_file() for name in listed["tfp_realnvp_train.reporting"])
+
+
 def names(requirements):
     """The names of packages that requirements begin with."""
     return {re.match(r"[\w-]+", line)[0] for line in requirements if re.match(r"\w", line)}

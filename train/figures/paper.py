@@ -2,6 +2,7 @@
 
 import fractions
 import pathlib
+from typing import Any
 
 import numpy as np
 import sklearn.neighbors
@@ -97,35 +98,39 @@ def samples(model: rnvp.FlowModel, seed: int = 0, num_samples: int = 64) -> Imag
     return ImageFigure([Panel("Samples", _rows(images, 8))], num_levels(model), caption)
 
 
-def data_and_samples(model: rnvp.FlowModel, images: np.ndarray, seed: int = 0) -> ImageFigure:
+def data_and_samples(
+    model: rnvp.FlowModel, images: np.ndarray, seed: int = 0, context: np.ndarray | None = None
+) -> ImageFigure:
     """The paper's figure 5: images of the data set beside an equal number of samples, eight per row.
 
     Args:
       model: `FlowModel` of images.
       images: integer array [N, height, width, channels] of pixel levels; up to 64 of them are shown, in full rows of 8.
       seed: of the samples.
+      context: the labels or contexts of the images for a conditional flow: each sample has that of its image.
 
     Returns:
       `ImageFigure`.
     """
     data = _rows(images[: min(len(images), 64) // 8 * 8], 8)
-    sampled = _rows(model.sample(8 * len(data), seed=seed), 8)
+    sampled = _rows(model.sample(8 * len(data), seed=seed, **first_contexts(model, context, 8 * len(data))), 8)
     caption = f"{8 * len(data)} test images, and as many samples at temperature 1."
     return ImageFigure([Panel("Test images", data), Panel("Samples", sampled)], num_levels(model), caption)
 
 
-def reconstructions(model: rnvp.FlowModel, images: np.ndarray) -> ImageFigure:
+def reconstructions(model: rnvp.FlowModel, images: np.ndarray, context: np.ndarray | None = None) -> ImageFigure:
     """Three rows: images x, decode(encode(x)), and |x − decode(encode(x))|.
 
     Args:
       model: `FlowModel` of images.
       images: integer array [N, height, width, channels] of pixel levels; the first 12 are shown.
+      context: the labels or contexts of the images for a conditional flow.
 
     Returns:
       `ImageFigure`.
     """
-    images = images[:12]
-    decoded = model.decode(model.encode(images))
+    images, context = images[:12], None if context is None else context[:12]
+    decoded = model.decode(model.encode(images, context), context)
     difference = np.abs(images.astype(int) - decoded)
     caption = (
         "A flow is invertible: test images x, their reconstructions from their latents, and the absolute difference. "
@@ -237,7 +242,13 @@ def larger_samples(model: rnvp.FlowModel, factor: int, num_samples: int, seed: i
     return ImageFigure([panel], num_levels(model), caption)
 
 
-def nearest(model: rnvp.FlowModel, training_images: np.ndarray, test_images: np.ndarray, seed: int = 0) -> ImageFigure:
+def nearest(
+    model: rnvp.FlowModel,
+    training_images: np.ndarray,
+    test_images: np.ndarray,
+    seed: int = 0,
+    context: np.ndarray | None = None,
+) -> ImageFigure:
     """Samples and their nearest training images: whether the flow has learned images by heart.
 
     Args:
@@ -245,11 +256,12 @@ def nearest(model: rnvp.FlowModel, training_images: np.ndarray, test_images: np.
       training_images: integer array [N, height, width, channels] of pixel levels, at least 8.
       test_images: an array like it. Its first 100 images give the distance to compare with.
       seed: of the samples.
+      context: labels or contexts [N] for a conditional flow; the samples have the first of them.
 
     Returns:
       `ImageFigure` with one row per sample.
     """
-    sampled = model.sample(6, seed=seed)
+    sampled = model.sample(6, seed=seed, **first_contexts(model, context, 6))
     distances, indices = nearest_neighbors(sampled, training_images, NUM_NEIGHBORS)
     yardstick = nearest_neighbors(test_images[:100], training_images, 1)[0]
     rows = np.concatenate([sampled[:, np.newaxis], training_images[indices]], axis=1)
@@ -262,7 +274,21 @@ def nearest(model: rnvp.FlowModel, training_images: np.ndarray, test_images: np.
     return ImageFigure([Panel("Nearest training images", rows, titles=titles)], num_levels(model), caption)
 
 
-# The latents and the neighbors that they show.
+# The contexts, latents and neighbors that they show.
+
+
+def first_contexts(model: rnvp.FlowModel, context: np.ndarray | None, number: int) -> dict[str, Any]:
+    """The argument of `model.sample` with the first contexts.
+
+    Args:
+      model: `FlowModel`.
+      context: labels [N] or contexts [N, size] for a conditional flow; without any, labels are drawn.
+      number: of the contexts, at most N.
+
+    Returns:
+      `{"labels": array}` or `{"context": array}`, or an empty dictionary without contexts.
+    """
+    return {} if context is None else {model.events.contexts.name: context[:number]}
 
 
 def manifold_latents(z: np.ndarray, num_angles: int) -> np.ndarray:

@@ -71,7 +71,7 @@ def tpu() -> tf.distribute.TPUStrategy:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the worker that writes and evaluates; True for a single process."""
-    if not _has_workers(strategy):
+    if not has_workers(strategy):
         return True
     resolver = strategy.cluster_resolver
     chief = ("chief", 0) if "chief" in resolver.cluster_spec().jobs else ("worker", 0)
@@ -80,7 +80,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 def mean_over_workers(strategy: tf.distribute.Strategy, number: float) -> float:
     """The mean of the workers' numbers. All workers have to call it equally often."""
-    if not _has_workers(strategy):
+    if not has_workers(strategy):
         return number
     return float(_mean_function(strategy)(tf.constant(float(number))))
 
@@ -159,9 +159,11 @@ def check_workdir_is_shared(strategy: tf.distribute.Strategy, workdir: pathlib.P
         )
 
 
-def _has_workers(strategy: tf.distribute.Strategy) -> bool:
-    is_multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return is_multi_worker and bool(strategy.cluster_resolver.cluster_spec())
+def has_workers(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether several processes train together; False for None, a single process."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return bool(strategy.cluster_resolver.cluster_spec())
 
 
 @functools.cache

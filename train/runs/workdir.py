@@ -56,6 +56,11 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
             f"workdir {workdir} holds the model of a finished run, whose checkpoints are gone: training would begin "
             "anew and replace it. Choose another --workdir"
         )
+    check_same_config(config, workdir)
+
+
+def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Raises a ValueError if the workdir holds the run of another config."""
     path = workdir / "config.json"
     if not path.exists():
         return
@@ -69,7 +74,8 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     ]
     if differences:
         raise ValueError(
-            f"workdir {workdir} holds the run of another config ({'; '.join(differences)}). Choose another --workdir"
+            f"workdir {workdir} holds the run of another config ({'; '.join(differences)}). Choose another --workdir, "
+            "or give the run's --config"
         )
 
 
