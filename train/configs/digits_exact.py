@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.coarse_units = 64
     config.model.unit = 0.1
     config.model.dequantization = "exact"
+    config.model.dtype = "float32"
     config.threads_per_operation = 1
     config.batch_size = 64
     config.epochs = 60

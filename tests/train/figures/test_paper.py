@@ -40,10 +40,10 @@ class Identity:
         shape = [num_samples, height, width, self.event_shape[2]]
         return np.random.default_rng(seed).integers(0, 17, shape, np.uint8)
 
-    def encode(self, images):
+    def encode(self, images, context=None):
         return images.astype(np.float32)
 
-    def decode(self, z):
+    def decode(self, z, context=None):
         return np.clip(np.round(z) + self.error, 0, 16).astype(np.uint8)
 
     def latents_by_scale(self, z):

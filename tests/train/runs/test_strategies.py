@@ -31,6 +31,7 @@ RUN = [
     "--config.checkpoint.steps=3",
     "--config.validation_split=test[:33]",
     "--config.test_split=test[:77]",
+    "--noreport",
 ]
 # A user's program: each worker saves its weights, and its evaluation of 17 examples in batches of 5.
 PROGRAM = """
