@@ -56,7 +56,8 @@ def config_of(name):
 
 def shrink(model):
     """Makes the flow small by the arguments that its architecture has; an argument that is a list gets one entry."""
-    for name in {*SMALL} & {*model}:
+    # The pixels of a coarsest image follow one another, so it stays small.
+    for name in {*SMALL} & {*model} - ({"num_scales"} if model.get("coarse_units") else set()):
         is_list = isinstance(model[name], (list, tuple))
         model[name] = type(model[name])([SMALL[name]]) if is_list else SMALL[name]
 
