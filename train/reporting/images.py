@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from ..figures import latents, likelihoods, paper, pictures
 from ..figures.panels import ImageFigure, image_grid
 from ..models import num_levels
@@ -41,21 +43,17 @@ def reconstructions(run: Run) -> Section:
 
 def interpolations(run: Run) -> Section:
     """The line between the latents of two images."""
-    frames = latents.interpolations(run.model, run.test.values, run.test.context)
-    return Section(
-        "The middle row is decoded from z = (1 − t) z₀ + t z₁, for the latents z₀ and z₁ of the test images above and "
-        "below.",
-        [Slider(frames, len(frames) // 2)],
+    return _between(
+        latents.interpolations(run.model, run.test.values, run.test.context),
+        "z = (1 − t) z₀ + t z₁, for the latents z₀ and z₁ of the test images above and below",
     )
 
 
 def swaps(run: Run) -> Section:
     """The latents of two images, exchanged by scale."""
-    frames = latents.swaps(run.model, run.test.values, run.test.context)
-    return Section(
-        "The middle row is decoded from the coarse latents of the test images above, and the fine latents of those "
-        "below.",
-        [Slider(frames, len(frames) // 2)],
+    return _between(
+        latents.swaps(run.model, run.test.values, run.test.context),
+        "the coarse latents of the test images above, and the fine latents of those below",
     )
 
 
@@ -96,6 +94,11 @@ def _section_of(figure: ImageFigure) -> Section:
 def _picture(figure: ImageFigure) -> Picture:
     """The figure without its caption: text on the page is easier to read."""
     return Picture(dataclasses.replace(figure, caption="").draw(), figure.caption)
+
+
+def _between(frames: Mapping[str, np.ndarray], origin: str) -> Section:
+    """A section with images between two others behind a slider, which begins in the middle."""
+    return Section(f"The middle row is decoded from {origin}.", [Slider(frames, len(frames) // 2)])
 
 
 def _label(temperature: float) -> str:
