@@ -26,7 +26,7 @@ FLOORS = (
     ("model",),
     ("saving", "evaluation", "calibration"),
     ("architectures",),
-    ("fingerprint",),
+    ("fingerprint", "model_zoo"),
     ("anomaly", "completion", "compression", "energy"),
 )
 

@@ -28,6 +28,7 @@ from tfp_realnvp.architectures import (
 )
 from tfp_realnvp.common import register
 from tfp_realnvp.model import FlowModel
+from tfp_realnvp.model_zoo import model_card, pretrained
 from tfp_realnvp.saving import load_model
 
 __version__ = "1.0.0"
@@ -54,7 +55,9 @@ __all__ = [
     "evaluation",
     "features",
     "load_model",
+    "model_card",
     "networks",
     "optimizers",
+    "pretrained",
     "register",
 ]

@@ -79,7 +79,8 @@ def load_model(filepath: Any) -> FlowModel:
         warnings.filterwarnings("error", "Skipping variable loading for optimizer")
         try:
             _check_sizes("config", config, num_bytes)
-            with limited_variables(num_bytes + 2**20):  # The rest is for what is made and not saved.
+            # Weights of a file may be in float16. The rest is for what is made and not saved.
+            with limited_variables(2 * num_bytes + 2**20):
                 model = keras.saving.load_model(path, safe_mode=True)
         except Exception as error:  # A config of other types can raise any exception in Keras and in a flow.
             raise ValueError(f"{path} could not be loaded: {error}") from error

@@ -61,6 +61,13 @@ def test_the_wheel_has_every_file_that_the_program_reads():
     assert all((ROOT / "train/reporting" / name).is_file() for name in listed["tfp_realnvp_train.reporting"])
 
 
+def test_the_wheel_has_every_pretrained_model():
+    patterns = SETUPTOOLS["package-data"]["tfp_realnvp"]
+    packed = {path for pattern in patterns for path in (ROOT / "tfp_realnvp").glob(pattern)}
+    weights = {*(ROOT / "tfp_realnvp/weights").iterdir()}
+    assert len(weights) > 2 and weights <= packed
+
+
 def names(requirements):
     """The names of packages that requirements begin with."""
     return {re.match(r"[\w-]+", line)[0] for line in requirements if re.match(r"\w", line)}

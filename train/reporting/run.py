@@ -16,6 +16,7 @@ import tfp_realnvp as rnvp
 from .. import data
 from ..evaluate import installed_versions
 from ..figures import paper
+from ..runs.metrics import read_metrics
 from ..runs.workdir import read_json
 from .chart import Chart
 from .page import Section
@@ -104,17 +105,20 @@ class Run:
 
 def result(run: Run) -> Section:
     """The figures of result.json."""
-    values = read_json(_file(run, "result.json", "--mode=evaluate writes it"))
+    path = run.workdir / "result.json"
+    if not path.is_file():
+        raise ValueError(f"workdir {run.workdir} has no result.json; --mode=evaluate writes it")
+    values = read_json(path)
     described = {name: value for name, value in values.items() if name not in ("config", "versions")}
     return Section(
         "The evaluation of the whole test split, from result.json. The loss is in nats per event.",
-        [Table(["figure", "value"], [*_flat(described)])],
+        [Table(["figure", "value"], [*flat(described)])],
     )
 
 
 def curves(run: Run) -> Section:
     """Every metric of metrics.jsonl by epoch, with that of the validation."""
-    lines = _metrics(run)
+    lines = read_metrics(run.workdir)
     metrics = {name: [line.get(name, np.nan) for line in lines] for line in lines for name in line}
     epochs = metrics.pop("epoch")
     charts = [
@@ -135,7 +139,7 @@ def speed(run: Run) -> Section:
     ]
     text = "Events per second on this machine, after TensorFlow has traced the flow."
     if (run.workdir / "metrics.jsonl").is_file():
-        rates = [line["images_per_s"] for line in _metrics(run) if "images_per_s" in line]
+        rates = [line["images_per_s"] for line in read_metrics(run.workdir) if "images_per_s" in line]
         rows.append(("training, the median over the epochs", statistics.median(rates)))
     return Section(text, [Table(["work", "events per second"], [(work, f"{rate:,.1f}") for work, rate in rows])])
 
@@ -155,7 +159,7 @@ def network(run: Run) -> Section:
 
 def repetition(run: Run) -> Section:
     """The command, the config and the versions."""
-    config = Table(["field", "value"], [*_flat(json.loads(run.config.to_json_best_effort()))], "The config")
+    config = Table(["field", "value"], [*flat(json.loads(run.config.to_json_best_effort()))], "The config")
     path = run.workdir / "result.json"
     versions = read_json(path).get("versions") if path.is_file() else None
     table = Table(["package", "version"], [*(versions or installed_versions()).items()])
@@ -173,34 +177,22 @@ FIRST: Mapping[str, Callable[[Run], Section]] = {"Result": result, "Curves": cur
 LAST: Mapping[str, Callable[[Run], Section]] = {"Speed": speed, "Network": network, "Repeat": repetition}
 
 
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    path = _file(run, "metrics.jsonl", "a training writes it")
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        lines.sort(key=lambda line: line["epoch"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r})") from error
-    if not lines:
-        raise ValueError(f"{path} has no epoch yet")
-    return lines
-
-
-def _file(run: Run, name: str, origin: str) -> pathlib.Path:
-    path = run.workdir / name
-    if not path.is_file():
-        raise ValueError(f"workdir {run.workdir} has no {name}; {origin}")
-    return path
-
-
 def _if_present(name: str, values: list[float] | None) -> dict[str, list[float]]:
     return {} if values is None else {name: values}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Name and value of every entry, those of inner dictionaries with a dot in their names."""
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and value of every entry, those of inner dictionaries with a dot in their names.
+
+    Args:
+      values: dictionary of dictionaries and other values.
+      prefix: of the names.
+
+    Example: `dict(flat({"a": {"b": 1}}))` is `{"a.b": 1}`.
+    """
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
