@@ -2,13 +2,14 @@
 # make test      the whole test suite                                make lint     style, formatting and types
 # make benchmark measures this package against its peers, in 20 minutes, into benchmarks/results
 # make docs      the documentation, into site/                       make wheel   wheel and sdist, into dist/, and a try of the wheel
+# make tutorials runs the notebooks of docs/tutorials and stores their outputs
 # make clean     removes what make and the tools left, but for runs/
 #
 # ARGS go to the program: make train ARGS="--config.epochs=2 --workdir=runs/short"    make test ARGS=tests/train
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: train moons test lint benchmark docs wheel clean
+.PHONY: train moons test lint benchmark docs tutorials wheel clean
 
 train: .venv/installed
 	.venv/bin/python -m train.main $(ARGS)
@@ -29,6 +30,13 @@ benchmark: .venv/installed-bench
 
 docs: .venv/installed-docs
 	.venv/bin/python -m mkdocs build --strict $(ARGS)
+
+# The messages of TensorFlow's start go to the terminal, and not into the notebooks.
+tutorials: .venv/installed-docs
+	PYTHONPATH=$(CURDIR) .venv/bin/python -m nbconvert --execute --to notebook --inplace \
+	  --ExecutePreprocessor.record_timing=False \
+	  --ExecutePreprocessor.extra_arguments=--IPKernelApp.capture_fd_output=False \
+	  $(or $(ARGS),docs/tutorials/*.ipynb)
 
 # The sdist makes the wheel, which then trains in an environment of its own, from a folder without the source.
 wheel:

@@ -1,0 +1,64 @@
+"""The tutorials: each runs in a quick form, and is stored with the outputs of its whole form."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+TUTORIALS = pathlib.Path(__file__).parents[1] / "docs/tutorials"
+# The values of each notebook's cell of parameters for a run of seconds.
+QUICK = {
+    "first_flow": dict(num_points=256, epochs=1),
+}
+
+
+def cells(name, kind):
+    """The cells of a notebook of this kind, without the installation."""
+    all_cells = json.loads((TUTORIALS / f"{name}.ipynb").read_text())["cells"]
+    return [cell for cell in all_cells if cell["cell_type"] == kind and "skip-execution" not in tags(cell)]
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def test_every_notebook_has_a_quick_form():
+    assert {path.stem for path in TUTORIALS.glob("*.ipynb")} == {*QUICK}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_quick_form_runs(name, eagerly, monkeypatch):
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
+    monkeypatch.chdir(TUTORIALS)
+    names = {}
+    for cell in cells(name, "code"):
+        exec("".join(cell["source"]), names)
+        if "parameters" in tags(cell):
+            assert names.keys() >= QUICK[name].keys()
+            names.update(QUICK[name])
+    assert not pyplot.get_fignums(), "a figure without plt.show()"
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_outputs_are_of_one_whole_run(name):
+    code = cells(name, "code")
+    assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert (TUTORIALS / f"{name}.ipynb").stat().st_size <= 700_000
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_link_leads_to_a_file(name):
+    text = "".join("".join(cell["source"]) for cell in cells(name, "markdown"))
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
+        assert (TUTORIALS / target).exists(), target
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
