@@ -11,6 +11,7 @@ TUTORIALS = pathlib.Path(__file__).parents[1] / "docs/tutorials"
 QUICK = {
     "first_flow": dict(num_points=256, epochs=1),
     "uses": dict(num_completed=1, num_draws=4, num_test=8),
+    "paper_figures": dict(num_train=64, num_test=8, epochs=1, num_scales=1, filters=2, num_draws=1),
 }
 
 
