@@ -10,6 +10,17 @@ TUTORIALS = pathlib.Path(__file__).parents[1] / "docs/tutorials"
 # The values of each notebook's cell of parameters for a run of seconds.
 QUICK = {
     "first_flow": dict(num_points=256, epochs=1),
+    "tfp_program": dict(
+        num_points=256,
+        epochs=1,
+        num_couplings=2,
+        num_results=2,
+        num_leapfrog_steps=1,
+        num_chains=2,
+        num_explorers=0,
+        steps=2,
+        num_weighted=30,
+    ),
     "uses": dict(num_completed=1, num_draws=4, num_test=8),
     "paper_figures": dict(num_train=64, num_test=8, epochs=1, num_scales=1, filters=2, num_draws=1),
 }
