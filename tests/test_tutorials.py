@@ -10,6 +10,9 @@ TUTORIALS = pathlib.Path(__file__).parents[1] / "docs/tutorials"
 # The values of each notebook's cell of parameters for a run of seconds.
 QUICK = {
     "first_flow": dict(num_points=256, epochs=1),
+    "images": dict(
+        num_train=64, num_test=24, epochs=1, num_scales=1, filters=2, num_draws=1, num_samples=3, num_refined=1
+    ),
     "tfp_program": dict(
         num_points=256,
         epochs=1,
