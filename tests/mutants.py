@@ -503,10 +503,24 @@ MUTANTS = (
         ("tests/train/figures/test_latents.py", "-k=latents_of_one_image and unconditional"),
     ),
     Mutant(
+        "a comparison that counts the examples of a step as its time",
+        "train/runs/metrics.py",
+        "(step - before) * batch_size / line",
+        "step * batch_size / line",
+        ("tests/train/test_add_pretrained.py", "-k=seconds"),
+    ),
+    Mutant(
+        "a pretrained model that is not checked",
+        "tfp_realnvp/model_zoo.py",
+        'hexdigest() != card["sha256"]',
+        'hexdigest() == ""',
+        ("tests/test_model_zoo.py", "-k=damaged"),
+    ),
+    Mutant(
         "a page whose cells are not escaped",
         "train/reporting/parts.py",
-        'return f"<td>{html.escape(str(value))}</td>"',
-        'return f"<td>{value}</td>"',
+        'return f"<td{attribute}>{html.escape(cell_text(value))}</td>"',
+        'return f"<td{attribute}>{cell_text(value)}</td>"',
         ("tests/train/test_report.py", "-k=escaped"),
     ),
 )

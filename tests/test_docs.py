@@ -56,15 +56,23 @@ def test_every_example_is_python(page):
         compile(block, page, "exec")
 
 
-def test_the_readme_runs(eagerly, tmp_path, monkeypatch):
+DIGITS = {"filters=16": "filters=2", "images[:1500]": "images[:16]", "images[1500:]": "images[1500:1504]"}
+
+
+# A page, and the texts of its first example that shorter ones replace. Later examples need other models.
+@pytest.mark.parametrize(
+    ("page", "smaller"),
+    [
+        ("README.md", {**DIGITS, "num_scales=2": "num_scales=1", "epochs=10": "epochs=1"}),
+        ("docs/pretrained.md", {"Codec(model)": "Codec(model, 8)"}),
+        ("docs/compression.md", {**DIGITS, "epochs=10": "epochs=1", "Codec(model)": "Codec(model, 8)"}),
+        ("docs/families.md", {"filters=16": "filters=2", "fit(images,": "fit(images[:64],"}),
+        ("docs/labels.md", {"2000": "200", "epochs=60": "epochs=1"}),
+    ],
+)
+def test_the_first_example_runs(page, smaller, eagerly, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = python_blocks("README.md")
-    smaller = {
-        "num_scales=2, filters=16": "num_scales=1, filters=2",
-        "images[:1500]": "images[:20]",
-        "images[1500:]": "images[20:40]",
-        "epochs=10": "epochs=1",
-    }
+    block, *_ = python_blocks(page)
     for text, short in smaller.items():
         assert text in block
         block = block.replace(text, short)

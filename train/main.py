@@ -7,6 +7,7 @@
   python -m train.main --mode=sample --num_samples=1000
   python -m train.main --mode=figures                           the figures of the paper, from the run's model
   python -m train.main --mode=report                            the run on one page, report.html, as after a training
+  python -m train.main --mode=compare runs/a runs/b             runs side by side: a table, and compare.html
   python -m train.main --mode=score --data_dir=FOLDER           the log-likelihood of each picture, into scores.jsonl
   python -m train.main --mode=anomalies --anomalies=noise,flips every score of anomalies, and a calibrated detector
   python -m train.main --mode=complete --mask=box               the first test images without their middle, completed
@@ -54,6 +55,7 @@ MODES = (
     "sample",
     "figures",
     "report",
+    "compare",
     "score",
     "anomalies",
     "complete",
@@ -113,7 +115,12 @@ with config_errors():  # ml_collections looks up the fields among the flags at o
         "config", str(CONFIGS / "digits.py"), f"Config file, one of {CONFIGS}/*.py or your own like them."
     )
 flags.FLAGS["config"].parser = ConfigParser(flags.FLAGS["config"].parser)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the name of the config file.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run. Default: runs/ and the name of the config file. mode=compare: the folder of compare.html. "
+    "Default: the current one.",
+)
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -165,17 +172,17 @@ _REPORT = flags.DEFINE_boolean("report", True, "mode=train: whether to write rep
 flags.register_validator(
     "workdir", lambda path: "://" not in (path or ""), "--workdir must be a folder of this machine or mounted on it"
 )
-_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, mode=figures, mode=report, mode=complete: seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "mode=sample, figures, report, compare and complete: seed of the samples.")
 
 
 def main(argv: list[str]) -> None:
     """Runs the mode of the flags."""
-    if len(argv) > 1:
+    if len(argv) > 1 and _MODE.value != "compare":
         raise app.UsageError(f"unexpected arguments {argv[1:]}; every setting is a flag, such as --mode=evaluate")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # without TFDS's remarks
     try:
-        run_mode()
+        run_mode(argv[1:])
     except (ValueError, OSError) as error:  # an OSError is a full disk, for example
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:  # anywhere but in training, which saves its next step first
@@ -183,8 +190,12 @@ def main(argv: list[str]) -> None:
         raise SystemExit(128 + signal.SIGINT) from None
 
 
-def run_mode() -> None:
-    """Does what the flags ask for."""
+def run_mode(arguments: list[str]) -> None:
+    """Does what the flags ask for.
+
+    Args:
+      arguments: the arguments that are no flags: the workdirs of mode=compare.
+    """
     if _MODE.value == "doctor":
         from . import doctor
 
@@ -197,7 +208,7 @@ def run_mode() -> None:
 
         from tfp_realnvp.common import reason_of
 
-        from . import anomalies, complete, compress, draw, evaluate, probe, report, score, train
+        from . import anomalies, compare, complete, compress, draw, evaluate, probe, report, score, train
         from .runs import strategies
 
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
@@ -215,6 +226,12 @@ def run_mode() -> None:
         "sample": lambda: draw.draw_samples(*run, _MODEL.value, _NUM_SAMPLES.value, _TEMPERATURE.value, _SEED.value),
         "figures": lambda: draw.draw_figures(*run, _MODEL.value, _SEED.value),
         "report": lambda: report.write_report(*run, _MODEL.value, _SEED.value, training_command()),
+        "compare": lambda: compare.compare_runs(
+            [pathlib.Path(argument).expanduser() for argument in arguments],
+            pathlib.Path(_WORKDIR.value or "").expanduser(),
+            _MODEL.value,
+            _SEED.value,
+        ),
         "score": lambda: score.score_folder(*run, _MODEL.value),
         "complete": lambda: complete.complete_images(
             *run, _MODEL.value, _MASK.value, _NUM_IMAGES.value, _NUM_SAMPLES.value, _SEED.value

@@ -75,7 +75,7 @@ def load_model(
     """
     if config.init_from_official:
         return new_flow(config, data.load(config, config.test_split, data_dir))
-    return _load_trained(workdir / model_file)
+    return load_trained(workdir / model_file)
 
 
 def load_model_and_examples(
@@ -94,7 +94,7 @@ def load_model_and_examples(
         examples = data.load(config, split, data_dir)
         return new_flow(config, examples), examples
     path = workdir / model_file
-    model = _load_trained(path)
+    model = load_trained(path)
     examples = data.load(config, split, data_dir)
     arguments = model.get_config()
     there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
@@ -119,7 +119,14 @@ def num_levels(model: rnvp.FlowModel) -> int:
     return model.num_bins
 
 
-def _load_trained(path: pathlib.Path) -> rnvp.FlowModel:
+def load_trained(path: pathlib.Path) -> rnvp.FlowModel:
+    """The trained model of a file.
+
+    Raises:
+      ValueError: if there is none.
+
+    Example: `load_trained(workdir / "model.keras")`
+    """
     if not path.exists():
         raise ValueError(f"workdir must hold a trained model; there is no {path}. Train one with --mode=train")
     return rnvp.load_model(path)

@@ -18,7 +18,9 @@ from train import evaluate, train
 pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODES = "train|evaluate|recalibrate|sample|figures|report|score|anomalies|complete|compress|decompress|probe|doctor"
+MODES = (
+    "train|evaluate|recalibrate|sample|figures|report|compare|score|anomalies|complete|compress|decompress|probe|doctor"
+)
 TINY = [
     "--config.epochs=1",
     "--config.steps_per_epoch=2",

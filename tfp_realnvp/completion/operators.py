@@ -70,7 +70,7 @@ class Downsample:
     Raises:
       ValueError: for a `factor` that is not a positive int, or does not divide the sides.
 
-    Example: `Downsample(2)(images)` has shape [N, height / 2, width / 2, channels].
+    Example: `Downsample(2)(tf.zeros([8, 28, 28, 1]))` has shape [8, 14, 14, 1].
     """
 
     def __init__(self, factor: int) -> None:

@@ -34,7 +34,7 @@ def recorded(layer: keras.layers.Layer, hidden: tf.Tensor) -> tf.Tensor:
       layer: Keras layer.
       hidden: tensor [batch, ..., units], the input of its last layer.
 
-    Example: `return self.last(recorded(self, hidden))`
+    Example: `self.dense_out(recorded(self, hidden))`, at the end of `call`.
     """
     if (activations := _recording.get()) is not None:
         activations.append((layer, hidden))

@@ -25,7 +25,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     Raises:
       ValueError: for negative `warmup_steps`, or a `start` before their end.
 
-    Example: `Adam(WarmUp(keras.optimizers.schedules.CosineDecay(1e-3, 9000), warmup_steps=100, start=1000))`
+    Example: `WarmUp(keras.optimizers.schedules.CosineDecay(1e-3, 9000), warmup_steps=100, start=1000)`
     """
 
     def __init__(

@@ -62,6 +62,27 @@ class Slider:
 
 
 @dataclasses.dataclass(frozen=True)
+class SideBySide:
+    """Pictures beside each other, each below its label.
+
+    Attributes:
+      pictures: label ↦ uint8 array [height, width, 3].
+
+    Example: `SideBySide({"runs/a": pictures.of_samples(a), "runs/b": pictures.of_samples(b)}).html()`
+    """
+
+    pictures: Mapping[str, np.ndarray]
+
+    def html(self) -> str:
+        """A div element with a figure element for each picture."""
+        figures = (
+            f"<figure><figcaption>{html.escape(label)}</figcaption>{image(pixels, label)}</figure>"
+            for label, pixels in self.pictures.items()
+        )
+        return f'<div class="side-by-side">{"".join(figures)}</div>'
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """A table with a row for each entry.
 
@@ -83,6 +104,13 @@ class Table:
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
         table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         return _folded(table, self.summary)
+
+    def text(self) -> str:
+        """The table for a terminal, a line for each row."""
+        lines = [[*map(cell_text, row)] for row in (self.header, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+        return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +157,21 @@ def number_text(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
+def cell_text(value: Any) -> str:
+    """The text of a table's cell: a number with six digits, anything else as it is.
+
+    Example: `cell_text(True)` is "True".
+    """
+    return number_text(value) if _is_number(value) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f'<td class="number">{number_text(value)}</td>'
-    return f"<td>{html.escape(str(value))}</td>"
+    attribute = ' class="number"' if _is_number(value) else ""
+    return f"<td{attribute}>{html.escape(cell_text(value))}</td>"
 
 
 def _folded(element: str, summary: str) -> str:
