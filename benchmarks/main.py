@@ -19,13 +19,14 @@ import time
 
 from absl import app, flags
 
-from benchmarks import continuous, first_step, memory, peers, pipeline, quality, report, steps, workers
+from benchmarks import continuous, first_answer, first_step, memory, peers, pipeline, quality, report, steps, workers
 
 PARTS = {
     "step": steps.training,
     "throughput": steps.throughput,
     "pipeline": pipeline.measure_pipeline,
     "first_step": first_step.measure_first_step,
+    "first_answer": first_answer.measure_first_answer,
     "memory": memory.measure_memory,
     "quality": quality.measure_quality,
     "continuous": continuous.measure_continuous,

@@ -103,8 +103,6 @@ class FlowModel(FlowTrainer):
         self.has_latents = hasattr(example, "bijector")  # TFP makes instances of several classes of that name.
         self.latent_shape = tuple(example.distribution.event_shape) if self.has_latents else self.event_shape
         self.shares_bijector = self.has_latents and self.example_distribution(contexts).bijector is example.bijector
-        # XLA knows no batch whose size depends on the labels, see `_log_prob_of_classes`.
-        self.supports_jit = num_classes is None or self.shares_bijector
         self.seed = draw_seed(seed)
         self.dequantization: Any = None
         if self.num_bins is not None:
@@ -124,6 +122,9 @@ class FlowModel(FlowTrainer):
         self.has_estimates = any(flow.is_estimate for flow in continuous)
         if continuous:
             self.count_evaluations()
+        # XLA knows no batch whose size depends on the labels, see `_log_prob_of_classes`.
+        sizes_are_known = num_classes is None or self.shares_bijector
+        self.supports_jit = sizes_are_known and all(flow.supports_jit for flow in continuous)
         self.built = True
         # One graph for batches of every size, never inlined: a graph of a known size would round differently.
         specs = [tf.TensorSpec([None, *self.event_shape], example.dtype), tf.TensorSpec([], tf.int64)]

@@ -139,7 +139,9 @@ class FlowTrainer(TrainerHooks):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of evaluation on a batch, as Keras calls it."""
         with nonempty_share(*self.events.unpack(data), self.events.weights(data)) as (size, x, context, weights):
-            mean, count = _mean_over_replicas(_weighted(-self(x, context, training=False), weights)[:size])
+            # A call counts the evaluations of its solves; the graph for inference does not.
+            nats = self.log_likelihood(x, context) if self._evaluations is None else self(x, context, training=False)
+            mean, count = _mean_over_replicas(_weighted(-nats, weights)[:size])
         # Without this order TensorFlow could add a constant count although the data have ended.
         with tf.control_dependencies([mean]):
             self._nats.update_state(mean, sample_weight=count)

@@ -74,7 +74,9 @@ def recalibrate_model(
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
     """
     config = checks.check_config(config)
-    model, training = models.load_model_and_examples(config, workdir, model_file, config.train_split, data_dir)
+    model, training = models.load_model_and_examples(
+        config, workdir, model_file, config.train_split, data_dir, compile=True
+    )
     training = data.hide_labels(training, config)
     rnvp.evaluation.recalibrate(model, data.evaluation_batches(training, config.evaluation.batch_size))
     path = workdir / "model_recalibrated.keras"

@@ -62,7 +62,7 @@ def flow_class(config: ml_collections.ConfigDict) -> type[rnvp.FlowModel]:
 def load_model(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, model_file: str, data_dir: str | os.PathLike | None
 ) -> rnvp.FlowModel:
-    """The workdir's trained model, or the config's official checkpoint.
+    """The workdir's trained model without its optimizer, or the config's official checkpoint.
 
     Args:
       config: the run's config.
@@ -84,8 +84,14 @@ def load_model_and_examples(
     model_file: str,
     split: str,
     data_dir: str | os.PathLike | None,
+    compile: bool = False,
 ) -> tuple[rnvp.FlowModel, data.Examples]:
     """The model of `load_model`, and the examples of a split, which fit it.
+
+    Args:
+      config, workdir, model_file, data_dir: as for `load_model`.
+      split: the split of the examples.
+      compile: whether a trained model keeps its optimizer.
 
     Raises:
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
@@ -94,7 +100,7 @@ def load_model_and_examples(
         examples = data.load(config, split, data_dir)
         return new_flow(config, examples), examples
     path = workdir / model_file
-    model = load_trained(path)
+    model = load_trained(path, compile)
     examples = data.load(config, split, data_dir)
     arguments = model.get_config()
     there = {"event_shape": model.event_shape, "num_bins": model.num_bins}
@@ -119,7 +125,7 @@ def num_levels(model: rnvp.FlowModel) -> int:
     return model.num_bins
 
 
-def load_trained(path: pathlib.Path) -> rnvp.FlowModel:
+def load_trained(path: pathlib.Path, compile: bool = False) -> rnvp.FlowModel:
     """The trained model of a file.
 
     Raises:
@@ -129,4 +135,4 @@ def load_trained(path: pathlib.Path) -> rnvp.FlowModel:
     """
     if not path.exists():
         raise ValueError(f"workdir must hold a trained model; there is no {path}. Train one with --mode=train")
-    return rnvp.load_model(path)
+    return rnvp.load_model(path, compile)

@@ -2,6 +2,7 @@
 
 import importlib
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -124,3 +125,48 @@ class Trained:
         """The bits/dim of uint8 images; the call ends the training."""
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)  # It sets the averages, if any.
         return self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["bits_per_dim"]
+
+
+class Saved:
+    """The file of a flow, and the first question to the flow that it holds.
+
+    Args:
+      options: the arguments of `rnvp.RealNVP`.
+      path: the file.
+    """
+
+    def __init__(self, options, path):
+        self._options, self._path = options, path
+        self._images = np.zeros([8, *options["event_shape"]], np.uint8)
+
+    def write(self):
+        """Writes the flow, with its optimizer."""
+        model = rnvp.RealNVP(**self._options)
+        model.compile()
+        model.save(self._path)
+
+    def load(self):
+        """Loads the file."""
+        return rnvp.load_model(self._path)
+
+    def load_without_optimizer(self):
+        """Loads the file for inference alone."""
+        return rnvp.load_model(self._path, compile=False)
+
+    def predict(self):
+        self.load().predict(self._images, verbose=0)
+
+    def evaluate(self):
+        self.load().evaluate(self._images, verbose=0)
+
+    def log_likelihood(self):
+        self.load().log_likelihood(self._images)
+
+    def sample(self):
+        self.load().sample(4, seed=0)
+
+    def encode(self):
+        self.load().encode(self._images)
+
+    def decode(self):
+        self.load().decode(np.zeros([8, *self._options["event_shape"]], np.float32))

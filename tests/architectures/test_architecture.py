@@ -393,12 +393,25 @@ def test_a_wrong_number_of_levels_is_refused(num_bins):
 
 
 @every_family
-def test_xla_computes_the_same_log_likelihoods(family, in_graphs):
-    model = family.cls(**family.small, seed=0)
-    laws.randomize_weights(model.weights)
-    x, _ = data_of(model)
-    model.compile(jit_compile=True)
-    np.testing.assert_allclose(model.predict(x, verbose=0), model.log_likelihood(x), rtol=1e-4)
+def test_xla_trains_and_scores_as_tensorflow_does(family, in_graphs):
+    """XLA compiles the whole step: an operation without a kernel there, such as one on the host, would be an error."""
+    options = {**family.small, "seed": 0, **(dict(solver="rk4", num_steps=2) if family.is_continuous else {})}
+    compiled, eager = family.cls(**options), family.cls(**options)
+    x, _ = data_of(compiled)
+    for model, how in ((compiled, dict(jit_compile=True)), (eager, dict(run_eagerly=True))):
+        laws.randomize_weights(model.weights)
+        model.compile(**how)
+    assert compiled.jit_compile
+    np.testing.assert_allclose(compiled.predict(x, verbose=0), eager.predict(x, verbose=0), rtol=1e-4)
+    for _ in range(2):  # The second loss shows the first step.
+        losses = [model.train_on_batch(x, return_dict=True)["loss"] for model in (compiled, eager)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, dict(adjoint=True)], ids=["recorded", "adjoint"])
+def test_xla_is_left_where_the_number_of_recorded_steps_depends_on_the_data(options):
+    model = rnvp.FFJORD((2,), hidden_units=[2], seed=0, **options)
+    assert model.supports_jit == bool(options)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.bijectors.solvers import (
     DORMAND_PRINCE,
     Adaptive,
+    Fixed,
     Solution,
     Solver,
     differentiable,
@@ -106,6 +107,11 @@ class ContinuousFlow(FusedBijector):
     def is_estimate(self) -> bool:
         """Whether the log-det is an estimate by random probes."""
         return not isinstance(self._divergence, divergences.Exact)
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA compiles the gradients: it knows no arrays for a number of steps that depends on the data."""
+        return self._adjoint or isinstance(self._solver, Fixed)
 
     def moved(self, x: Any, start: float, stop: float) -> tf.Tensor:
         """The events that the field moves from x, where they are at the time `start`, to the time `stop`.

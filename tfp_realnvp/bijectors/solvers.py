@@ -267,7 +267,7 @@ class Fixed(Solver):
             y, q = step(self.method, system.field, t, h, y, q)
             return number + 1, y, q, path
 
-        path = _empty_path(system) if record else ()
+        path = _empty_path(system, self.num_steps) if record else ()
         initial = (tf.constant(0), system.states, system.integrals, path)
         _, y, q, path = _loop(lambda number, *_: number < self.num_steps, body, initial)
         evaluations = tf.constant(self.num_steps * len(self.method.weights))
@@ -442,8 +442,10 @@ def _loop(goes_on: Callable, body: Callable, initial: tuple) -> Any:
     return tf.while_loop(goes_on, body, initial, shape_invariants=shapes, parallel_iterations=1)
 
 
-def _empty_path(system: System) -> tuple[list[tf.TensorArray], tf.Tensor]:
-    array = functools.partial(tf.TensorArray, size=0, dynamic_size=True, clear_after_read=False)
+def _empty_path(system: System, num_steps: int | None = None) -> tuple[list[tf.TensorArray], tf.Tensor]:
+    """A path without a step. XLA compiles only arrays of a known number of steps."""
+    size = dict(size=0, dynamic_size=True) if num_steps is None else dict(size=num_steps)
+    array = functools.partial(tf.TensorArray, **size, clear_after_read=False)
     times = [array(system.dtype, element_shape=[]) for _ in range(2)]
     return [*times, *(array(y.dtype, element_shape=y.shape) for y in system.states)], tf.constant(0)
 
