@@ -20,6 +20,7 @@ import tensorflow_probability as tfp
 from keras.src.backend.common import global_state  # Keras's calls and scopes, see in_training().
 from keras.src.trainers import compile_utils  # The metrics that Keras's callbacks look at, see lower_is_better().
 from tensorflow.python.eager import record, tape  # The gradient tapes that listen, see listening_tapes().
+from tensorflow.python.ops import control_flow_util  # Graphs that XLA compiles, see in_xla().
 from tensorflow_probability.python.internal import cache_util  # TFP's cache of bijectors, see bijectors/passes.py.
 
 from tfp_realnvp.scopes import setting
@@ -148,6 +149,11 @@ _listening.hear(tf.autodiff.ForwardAccumulator, "__exit__", "ends")
 def listening_tapes() -> tuple[int, ...]:
     """A number for each gradient tape that listens in this thread, a new one when it begins or watches a tensor."""
     return tuple(_listening.numbers.values()) if record.could_possibly_record() else ()
+
+
+def in_xla() -> bool:
+    """Whether the code runs in the graph of a `tf.function(jit_compile=True)`."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def merge_replicas(function: Callable[..., None], *args: Any) -> None:

@@ -116,6 +116,13 @@ def test_xla_compiles_it():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
+def test_a_graph_for_xla_has_no_function_whose_arguments_it_would_take_for_constants():
+    network = built("GatedConvNet")
+    for jit_compile in (False, True):
+        graph = tf.function(lambda x: learn(network, x, True), jit_compile=jit_compile).get_concrete_function(X).graph
+        assert bool(functions_of(graph)) != jit_compile
+
+
 def test_a_block_of_another_config_has_a_function_of_its_own():
     network = built("GatedConvNet", dtype="float64")
     network.blocks[1].norm.epsilon = 1.0

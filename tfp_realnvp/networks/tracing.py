@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_realnvp.bijectors.passes import initialization
-from tfp_realnvp.internals import in_training, sublayers, tf_variable, weights_are_substituted
+from tfp_realnvp.internals import in_training, in_xla, sublayers, tf_variable, weights_are_substituted
 from tfp_realnvp.networks.activations import is_recording
 from tfp_realnvp.networks.moments import averages_move
 from tfp_realnvp.networks.rematerialization import is_recomputing
@@ -25,7 +25,9 @@ class TracedOnce:
     The configs of the inner layers must be equal too; names and seeds do not count. So `get_config` must contain
     everything that a call depends on.
 
-    The function is not shared eagerly, under a distribution strategy, or while activations are recorded.
+    The function is not shared eagerly, under a distribution strategy, or while activations are recorded. Nor is it
+    shared in a graph for XLA. There the gradient of a concatenation takes its axis, a constant, from the function's
+    results. So XLA takes all arguments of the function for constants, and compiles the graph anew for each batch.
 
     Example: `class Block(TracedOnce, keras.layers.Layer): ...`
     """
@@ -53,7 +55,7 @@ class TracedOnce:
 
 def _can_share() -> bool:
     """Whether a call belongs to a plain graph and uses the layer's own weights."""
-    in_plain_graph = not (tf.executing_eagerly() or tf.distribute.has_strategy())
+    in_plain_graph = not (tf.executing_eagerly() or tf.distribute.has_strategy() or in_xla())
     substituted = weights_are_substituted() or initialization.get()
     return in_plain_graph and not substituted and not is_recording()
 
