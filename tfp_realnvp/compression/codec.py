@@ -12,7 +12,7 @@ the networks compute in float64. Their outputs are rounded to multiples of 2^-12
 import functools
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,23 +141,26 @@ class Codec:
         """
         return Archive(self, data)
 
-    def read(self, lanes: Sequence[np.ndarray], dtype: Any, num_scales: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """The images of at most `batch_size` lanes, and whether each is what was compressed.
+    def read(
+        self, lanes: Mapping[int, np.ndarray], dtype: Any, num_scales: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The images of lanes, in their order, and whether each is what was compressed.
 
         Args:
-          lanes: arrays of `ans.encode`.
+          lanes: {place in the batch: array of `ans.encode`}. Each must be at the place that it was encoded at: the last
+            entries of a tensor are computed by other instructions than the rest, and may round differently.
           dtype: of the images.
           num_scales: as for `decompress`.
         """
-        decoder = ans.Decoder([*lanes, *[lanes[0]] * (self.batch_size - len(lanes))])
+        any_lane, places = next(iter(lanes.values())), list(lanes)
+        decoder = ans.Decoder([lanes.get(place, any_lane) for place in range(self.batch_size)])
         reader = Reader(self._halves, self._num_bins, decoder, _num_parts(self.model, num_scales))
         try:
-            images = self._walk(reader)
+            images = self._walk(reader).astype(dtype)
         except Enough:
-            images = _thumbnails(self.model, reader.parts)
-            return images.astype(dtype)[: len(lanes)], np.ones(len(lanes), bool)
-        images = images.astype(dtype)[: len(lanes)]
-        return images, decoder.is_sealed(_seals(images))
+            images = _thumbnails(self.model, reader.parts).astype(dtype)
+            return images[places], np.ones(len(places), bool)
+        return images[places], decoder.is_sealed(_seals(images))[places]
 
     def check(self, header: dict[str, Any]) -> None:
         """Raises a ValueError for the header of an archive of another model."""
@@ -256,18 +259,26 @@ class Archive:
         dtype, size = np.dtype(self.header["dtype"]), self._codec.batch_size
         if not numbers:
             return np.zeros([0, *self._codec.model.event_shape], dtype)
-        images, damaged = [], []
-        for start in range(0, len(numbers), size):
-            batch = numbers[start : start + size]
-            decoded, is_right = self._codec.read([self._lanes[number] for number in batch], dtype, num_scales)
-            images.append(decoded)
-            damaged += [number for number, right in zip(batch, is_right, strict=True) if not right]
+        # Each image keeps its place in a batch. So images of one place go into batches of their own.
+        batches: list[dict[int, int]] = []
+        for row, number in enumerate(numbers):
+            batch = next((batch for batch in batches if number % size not in batch), None)
+            if batch is None:
+                batches.append(batch := {})
+            batch[number % size] = row
+        images, damaged = {}, []
+        for batch in batches:
+            lanes = {place: self._lanes[numbers[row]] for place, row in batch.items()}
+            decoded, is_right = self._codec.read(lanes, dtype, num_scales)
+            images.update(zip(batch.values(), decoded, strict=True))
+            damaged += [numbers[row] for row, right in zip(batch.values(), is_right, strict=True) if not right]
         if damaged:
+            versions = f"TensorFlow {self.header.get('tensorflow')}, here {tf.__version__}"
             raise ValueError(
-                f"data must give back what was compressed: images {damaged[:10]} are damaged, or this machine computes "
-                f"otherwise than the encoder's (TensorFlow {self.header.get('tensorflow')}, here {tf.__version__})"
+                f"data must give back what was compressed: images {sorted(damaged)[:10]} are damaged, or this machine "
+                f"computes otherwise than the encoder's ({versions})"
             )
-        return np.concatenate(images)
+        return np.stack([images[row] for row in range(len(numbers))])
 
 
 def _on_grid(params: tf.Tensor) -> tf.Tensor:
