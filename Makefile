@@ -2,6 +2,7 @@
 # make test      the whole test suite                                make lint     style, formatting and types
 # make benchmark measures this package against its peers, in 20 minutes, into benchmarks/results
 # make docs      the documentation, into site/                       make wheel   wheel and sdist, into dist/, and a try of the wheel
+# make test-oldest   the suite with the oldest versions that pyproject.toml allows, in an environment of its own
 # make tutorials runs the notebooks of docs/tutorials and stores their outputs
 # make clean     removes what make and the tools left, but for runs/
 #
@@ -9,7 +10,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: train moons test lint benchmark docs tutorials wheel clean
+.PHONY: train moons test test-oldest lint benchmark docs tutorials wheel clean
 
 train: .venv/installed
 	.venv/bin/python -m train.main $(ARGS)
@@ -19,6 +20,11 @@ moons: .venv/installed
 
 test: .venv/installed
 	.venv/bin/python -m pytest -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+test-oldest:
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --requirement requirements-oldest.txt
+	build/oldest/bin/python -m pytest -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/installed
 	.venv/bin/ruff check

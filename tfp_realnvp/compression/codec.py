@@ -266,7 +266,8 @@ class Archive:
             if batch is None:
                 batches.append(batch := {})
             batch[number % size] = row
-        images, damaged = {}, []
+        images: dict[int, np.ndarray] = {}
+        damaged: list[int] = []
         for batch in batches:
             lanes = {place: self._lanes[numbers[row]] for place, row in batch.items()}
             decoded, is_right = self._codec.read(lanes, dtype, num_scales)

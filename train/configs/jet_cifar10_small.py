@@ -1,4 +1,4 @@
-"""A small Jet on CIFAR-10, behind a whitening of the patches: eight minutes of one core."""
+"""A small Jet on CIFAR-10, behind a whitening of the patches: 43,200 images."""
 
 import ml_collections
 
@@ -18,10 +18,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.width = 128
     config.model.num_heads = 4
     config.model.whitening = True
-    config.model.dtype = "float32"
-    config.batch_size = 16
-    config.epochs = 10
-    config.steps_per_epoch = 100
+    config.model.dtype = "mixed_bfloat16"
+    config.threads_per_operation = 1
+    config.batch_size = 32
+    config.epochs = 9
+    config.steps_per_epoch = 150
     config.optimizer = "Muon"
     config.learning_rate = 4e-3
     config.final_learning_rate = 0.0
