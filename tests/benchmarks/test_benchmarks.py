@@ -16,6 +16,7 @@ from benchmarks import (
     continuous,
     curves,
     fillings,
+    first_answer,
     flops,
     peers,
     quality,
@@ -258,6 +259,14 @@ def test_the_fillings_of_hidden_pixels_are_compared(monkeypatch):
     single, mean = by_name["tfp_realnvp, a single draw"], by_name["tfp_realnvp, mean of the draws"]
     assert single["PSNR in dB"] < mean["PSNR in dB"] and single["±"] > 0
     assert np.array_equal(fillings.known_pixels("bottom", (4, 4, 1))[:, 0, 0], [True, True, False, False])
+
+
+def test_every_question_is_answered_by_a_saved_flow(tmp_path, eagerly):
+    saved = ours.Saved(dict(event_shape=(4, 4, 1), num_scales=1, filters=2, num_blocks=1), tmp_path / "flow.keras")
+    saved.write()
+    assert saved.load().compiled and not saved.load_without_optimizer().compiled
+    for question in first_answer.QUESTIONS:
+        getattr(saved, question)()
 
 
 if __name__ == "__main__":
