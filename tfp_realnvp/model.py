@@ -361,7 +361,7 @@ class FlowModel(FlowTrainer):
         num_samples: int,
         temperature: float = 1.0,
         seed: int | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         image_size: tuple[int, int] | None = None,
         labels: Any = None,
         context: Any = None,
@@ -376,7 +376,7 @@ class FlowModel(FlowTrainer):
           temperature: non-negative float T: the latents are mean + T · (z − mean), with z from their distribution. 1
             for a distribution without latents, such as a mixture.
           seed: int; None draws one.
-          batch_size: number of latents to decode at a time.
+          batch_size: number of latents to decode at a time; None for 256 images or 4,096 vectors.
           image_size: (height, width) of the images, if other than in training. The flow must be fully convolutional,
             such as `RealNVP`, and its latents independent and identically distributed.
           labels: the classes for a class-conditional flow, an int or ints [num_samples]; None draws them.
@@ -390,13 +390,13 @@ class FlowModel(FlowTrainer):
         """
         return sampling.sample(self, num_samples, temperature, seed, batch_size, image_size, labels, context)
 
-    def encode(self, images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
+    def encode(self, images: Any, context: Any = None, batch_size: int | None = None) -> np.ndarray:
         """The latents of images (each pixel at the middle of its bin) or vectors: an array [N] + event_shape.
 
         Args:
           images: as for `fit`, without data sets.
           context: labels [N] or contexts [N, context_size] of a conditional flow.
-          batch_size: number of events per pass.
+          batch_size: number of events per pass; None for 256 images or 4,096 vectors.
 
         Raises:
           ValueError: as for `fit`, and for a distribution without latents.
@@ -405,7 +405,7 @@ class FlowModel(FlowTrainer):
         """
         return sampling.encode(self, images, context, batch_size)
 
-    def decode(self, z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
+    def decode(self, z: Any, context: Any = None, batch_size: int | None = None) -> np.ndarray:
         """The inverse of `encode`: images (pixel levels, uint8 up to 256 bins) or vectors, an array [N] + event_shape.
 
         Args:

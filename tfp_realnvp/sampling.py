@@ -26,7 +26,7 @@ def sample(
     num_samples: int,
     temperature: float = 1.0,
     seed: int | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     image_size: tuple[int, int] | None = None,
     labels: Any = None,
     context: Any = None,
@@ -55,6 +55,7 @@ def sample(
             2**31, size=[num_samples, 2], dtype=np.int32
         )
         decode = functools.partial(_draw_values, model)
+    batch_size = _batch_size(model, batch_size)
     numbers = np.arange(num_samples)
     samples, is_finite = in_batches(decode, batch_size, values(0), *contexts)
     num_lost = np.sum(~is_finite)
@@ -114,20 +115,20 @@ def push(distribution: Any, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return f.forward(z), base.log_prob(z) - f.forward_log_det_jacobian(z, event_ndims=len(base.event_shape))
 
 
-def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
+def encode(model: "FlowModel", images: Any, context: Any = None, batch_size: int | None = None) -> np.ndarray:
     """The latents of images or vectors; see `FlowModel.encode`."""
     _check_latents(model)
     images = model.events.checked_array("images", images)
     contexts = model.events.contexts.of_events(len(images), context)
-    return in_batches(model.encode_batch, batch_size, images, *contexts)
+    return in_batches(model.encode_batch, _batch_size(model, batch_size), images, *contexts)
 
 
-def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int = 256) -> np.ndarray:
+def decode(model: "FlowModel", z: Any, context: Any = None, batch_size: int | None = None) -> np.ndarray:
     """The images or vectors of latents; see `FlowModel.decode`."""
     _check_latents(model)
     z = model.events.checked_latents(z, model.latent_shape)
     contexts = model.events.contexts.of_events(len(z), context)
-    decoded, is_finite = in_batches(model.decode_batch, batch_size, z, *contexts)
+    decoded, is_finite = in_batches(model.decode_batch, _batch_size(model, batch_size), z, *contexts)
     check_finite(is_finite)
     return decoded
 
@@ -142,6 +143,13 @@ def class_probabilities(model: "FlowModel", images: Any, batch_size: int = 64, n
     for draw in tf.range(num_draws, dtype=tf.int64):
         nats.append(in_batches(lambda part, draw=draw: model.nats_of_classes(part, draw), batch_size, images))
     return tf.nn.softmax(np.mean(nats, axis=0)).numpy()
+
+
+def _batch_size(model: "FlowModel", batch_size: int | None) -> int:
+    """The number of events per pass where none is given: images need much more memory than vectors."""
+    if batch_size is not None:
+        return batch_size
+    return 256 if len(model.event_shape) == 3 else 4096
 
 
 def _seed_of(seed: Any, attempt: Any) -> tf.Tensor:
