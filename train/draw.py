@@ -63,7 +63,7 @@ def draw_figures(
     config = checks.check_config(config)
     if config.conditional:
         raise ValueError("conditional must be False for the figures, which are of an unconditional flow; got True")
-    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
+    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir, compile=True)
     folder, tensorboard_dir = workdir / "figures", workdir / "tensorboard/figures"
     if isinstance(model, rnvp.FFJORD) and model.event_shape == (2,):
         paths = continuous.write_path(model, folder, tensorboard_dir, step_of(model) if model.compiled else 0, seed)

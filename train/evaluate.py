@@ -53,7 +53,7 @@ def evaluate_model(
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
     """
     config = checks.check_config(config)
-    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir)
+    model, test = models.load_model_and_examples(config, workdir, model_file, config.test_split, data_dir, compile=True)
     result = write_result(model, test, config, workdir, model_file)
     print(json.dumps(result, indent=2))
     return result

@@ -91,7 +91,7 @@ def load_model_and_examples(
     Args:
       config, workdir, model_file, data_dir: as for `load_model`.
       split: the split of the examples.
-      compile: whether a trained model keeps its optimizer.
+      compile: whether a trained model keeps its optimizer, which knows the number of steps.
 
     Raises:
       ValueError: if the workdir holds no model, or if the data are missing or do not fit the model.
