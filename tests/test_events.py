@@ -221,17 +221,10 @@ def test_sides_that_a_data_set_leaves_open_are_taken_for_those_of_an_event(of_ar
         assert history[name] == pytest.approx(losses, rel=1e-6), name
 
 
-@pytest.mark.parametrize(
-    "method, message",
-    [
-        ("evaluate", r"^x must hold events of shape \(4, 4, 1\); got a batch of others$"),
-        ("predict", r"^x must have shape \[batch\] \+ \(4, 4, 1\); got \(2, 2, 4, 1\)$"),  # no graph checks its batches
-        ("fit", r"^x must hold events of shape \(4, 4, 1\); got a batch of others$"),
-    ],
-)
-def test_a_later_batch_of_other_sides_is_refused(method, message):
+@pytest.mark.parametrize("method", ["evaluate", "predict", "fit"])
+def test_a_later_batch_of_other_sides_is_refused(method):
     dataset = generated(IMAGES[:2], IMAGES[:2, :2], shape=[None] * 4)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"^x must hold events of shape \(4, 4, 1\); got a batch of others$"):
         getattr(one_convolution(), method)(dataset, verbose=0)
 
 

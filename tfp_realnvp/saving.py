@@ -49,7 +49,7 @@ def load_model(filepath: Any, compile: bool = True) -> FlowModel:
 
     Args:
       filepath: path of a file that `FlowModel.save` wrote.
-      compile: whether to load the optimizer too, as Keras does. Without it the file loads in about 0.6 of the time; the
+      compile: whether to load the optimizer too, as Keras does. Without it the file loads in about 0.7 of the time; the
         model then scores and draws, but `fit` and `evaluate` need a `compile` first.
 
     Returns:

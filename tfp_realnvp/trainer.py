@@ -1,6 +1,5 @@
 """`FlowTrainer`: Keras's compile, fit, evaluate and predict for a model that computes a log-likelihood."""
 
-import contextlib
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -156,16 +155,6 @@ class FlowTrainer(TrainerHooks):
     def log_likelihood(self, inputs: Any, context: Any = None, draw: Any = 0) -> tf.Tensor:
         """The log-likelihood in nats of a batch: a tensor of shape [batch]."""
         raise NotImplementedError(f"{type(self).__name__} must define log_likelihood(inputs, context, draw)")
-
-    def make_predict_function(self, force: bool = False) -> Any:
-        """Keras's `make_predict_function`, without a graph of a step around the graph of `log_likelihood`.
-
-        TensorFlow would optimize the inner graph once for each graph around it. So the first `predict` takes 0.7 of the
-        time, and `log_likelihood` needs no first call of its own.
-        """
-        is_plain = self.distribute_strategy.num_replicas_in_sync == self.steps_per_execution == 1
-        with _running_eagerly(self, is_plain and not self.jit_compile):
-            return super().make_predict_function(force)
 
     @property
     def steps(self) -> tf.Tensor:
@@ -424,17 +413,6 @@ class FlowTrainer(TrainerHooks):
                 raise ValueError(f"{name} must be None for this flow")
         x, y, _ = self.events.checked("x", x, arguments[self.events.contexts.name])
         return x if y is None else (x, y)
-
-
-@contextlib.contextmanager
-def _running_eagerly(model: keras.Model, eagerly: bool) -> Iterator[None]:
-    """A scope in which Keras makes no graphs of steps, if asked to or if the model runs eagerly anyway."""
-    before = model.run_eagerly
-    model.run_eagerly = before or eagerly
-    try:
-        yield
-    finally:
-        model.run_eagerly = before
 
 
 def _weighted(nats: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:

@@ -8,22 +8,14 @@ import tensorflow as tf
 import tfp_realnvp as rnvp
 from tests import laws
 from tests.networks.learning import assert_call_and_graph_are_near_float32, learn
-from tfp_realnvp.networks import GatedConvNet, GlowNet, ResNet, TanhScale
-from tfp_realnvp.networks.moments import fixed_averages
+from tfp_realnvp.networks import GatedConvNet, GlowNet
 from tfp_realnvp.precision import check_computable
 
 X = np.random.default_rng(0).normal(size=[3, 4, 4, 2]).astype("float32")
 NETWORKS = {
     "GlowNet": lambda **kwargs: GlowNet(3, filters=4, seed=0, **kwargs),
     "GatedConvNet": lambda **kwargs: GatedConvNet(3, filters=4, num_blocks=3, seed=0, **kwargs),
-    "ResNet": lambda **kwargs: res_net(**kwargs),
-    "ResNet with running averages": lambda **kwargs: res_net(running_average=0.9, **kwargs),
 }
-
-
-def res_net(dtype="float32", **options):
-    """A wrapped network, as couplings have it: one that is called with `training` itself is not shared."""
-    return TanhScale(ResNet(6, filters=4, num_blocks=2, seed=0, dtype=dtype, **options), dtype=dtype)
 
 
 def built(name, **kwargs):
@@ -43,30 +35,10 @@ def test_a_graph_computes_what_a_call_does(name, training):
     network = built(name, dtype="float64")
     initial = network.get_weights()
     expected = learn(network, tf.cast(X, tf.float64), training)
-    moved = network.get_weights()
     network.set_weights(initial)
     graph = tf.function(lambda x: learn(network, x, training))
     for one, other in zip(graph(tf.cast(X, tf.float64)), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
-    for one, other in zip(network.get_weights(), moved, strict=True):  # the moving averages among them
-        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
-
-
-def test_equal_networks_with_moving_averages_share_a_function_and_keep_averages_of_their_own():
-    networks = [built("ResNet") for _ in range(3)]
-    with fixed_averages():
-        graph = tf.function(lambda x: [learn(network, x, True) for network in networks])
-        before = networks[1].get_weights()
-        graph(X)
-        np.testing.assert_equal(networks[1].get_weights(), before)
-    graph = tf.function(lambda x: [learn(network, x, True) for network in networks])
-    concrete = graph.get_concrete_function(X)
-    assert 0 < len(functions_of(concrete.graph)) <= 3
-    means = [network.network.norm_in.moments.mean for network in networks]
-    before = [mean.numpy() for mean in means]
-    concrete(tf.constant(X))
-    for mean, old in zip(means, before, strict=True):
-        np.testing.assert_allclose(mean, 0.9 * old + 0.1 * X.mean(axis=(0, 1, 2)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.dtype("mixed_bfloat16")

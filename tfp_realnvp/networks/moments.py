@@ -89,7 +89,7 @@ class Moments(Described, keras.layers.Layer):
     def update_moving(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Moves the averages towards a batch's moments and returns the averages."""
         moved = self.moved((self.mean.value, self.variance.value), (mean, variance))
-        if averages_move() and not is_recomputing():
+        if _averages_move.get() and not is_recomputing():
             for average, value in zip((self.mean, self.variance), moved, strict=True):
                 average.assign(value)
             if self.running:
@@ -157,14 +157,6 @@ def fixed_averages() -> AbstractContextManager[None]:
     Example: `with fixed_averages(): nats = model(images, training=True)`
     """
     return setting(_averages_move, False)
-
-
-def averages_move() -> bool:
-    """Whether the code runs outside of `fixed_averages()`.
-
-    Example: `averages_move()` is True outside of the scope.
-    """
-    return _averages_move.get()
 
 
 def moments_of(layer: keras.layers.Layer) -> list[Moments]:

@@ -12,7 +12,6 @@ from tfp_realnvp.networks.activations import recorded
 from tfp_realnvp.networks.batch_norm import BatchNormalization
 from tfp_realnvp.networks.kernels import convolve
 from tfp_realnvp.networks.stacks import BlockStack
-from tfp_realnvp.networks.tracing import TracedOnce
 from tfp_realnvp.networks.weight_norm import WeightNormConv2D
 from tfp_realnvp.representation import Described
 from tfp_realnvp.threads import unfused_sum
@@ -109,7 +108,7 @@ class ResidualBlocks(Described, keras.layers.Layer):
 
 
 @register
-class ResNet(TracedOnce, Described, keras.layers.Layer):
+class ResNet(Described, keras.layers.Layer):
     """The authors' conditioner: a weight-normalized pre-activation ResNet that sums one skip connection per block.
 
     ```none
