@@ -256,14 +256,20 @@ def conv_layer(filters: int, kernel_size: int, **options: Any) -> keras.layers.C
     return keras.layers.Conv2D(filters, kernel_size, padding="same", data_format="channels_last", **options)
 
 
-def l2_penalty(l2: float) -> Callable[[tf.Tensor], tf.Tensor] | None:
+def l2_penalty(l2: float) -> keras.regularizers.Regularizer | None:
     """The regularizer l2 · Σ w², without a factor ½; None for l2 = 0.
 
     Example: `l2_penalty(0.1)(tf.ones([2]))` is 0.2.
     """
-    return functools.partial(_l2_penalty, l2) if l2 else None
+    return _L2Penalty(l2) if l2 else None
 
 
-def _l2_penalty(l2: float, weight: tf.Tensor) -> tf.Tensor:
-    # `l2_loss` is one operation with one operation for its gradient.
-    return 2 * l2 * tf.nn.l2_loss(tf.convert_to_tensor(weight))
+class _L2Penalty(keras.regularizers.Regularizer):
+    """The regularizer of `l2_penalty`: Keras's own has no `l2_loss`, and Keras 3.12.0 takes no plain function."""
+
+    def __init__(self, l2: float) -> None:
+        self.l2 = l2
+
+    def __call__(self, weight: tf.Tensor) -> tf.Tensor:
+        # `l2_loss` is one operation with one operation for its gradient.
+        return 2 * self.l2 * tf.nn.l2_loss(tf.convert_to_tensor(weight))
