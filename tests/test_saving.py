@@ -395,10 +395,6 @@ def test_frozen_parts_stay_frozen_with_the_state_of_the_optimizer(family, name, 
     assert bool(changed) == (name != "all") and all(weight.trainable for weight in changed)
 
 
-if __name__ == "__main__":
-    raise SystemExit(pytest.main([__file__]))
-
-
 def test_a_file_loads_without_its_optimizer(tmp_path):
     model = rnvp.VectorRealNVP((2,), num_couplings=2, hidden_units=(4,), seed=0)
     x = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
@@ -409,3 +405,7 @@ def test_a_file_loads_without_its_optimizer(tmp_path):
     assert not loaded.compiled
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     assert rnvp.load_model(tmp_path / "flow.keras").optimizer.iterations == 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))

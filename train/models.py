@@ -128,6 +128,10 @@ def num_levels(model: rnvp.FlowModel) -> int:
 def load_trained(path: pathlib.Path, compile: bool = False) -> rnvp.FlowModel:
     """The trained model of a file.
 
+    Args:
+      path: the file.
+      compile: whether the model keeps its optimizer.
+
     Raises:
       ValueError: if there is none.
 

@@ -84,6 +84,14 @@ def test_every_requirement_of_the_project_is_pinned():
     assert names(EXTRAS["bench"]) == pinned("requirements-bench.txt")
 
 
+def test_the_oldest_versions_are_the_bounds_of_the_project():
+    lines = (ROOT / "requirements-oldest.txt").read_text().splitlines()
+    oldest = dict(line.split("==") for line in lines if "==" in line)
+    assert names(PROJECT["project"]["dependencies"]) <= {*oldest}
+    bounds = dict(line.split(">=") for line in PROJECT["project"]["dependencies"] if ">=" in line)
+    assert bounds and all(f"{oldest[name]}.".startswith(f"{bound}.") for name, bound in bounds.items())
+
+
 @pytest.mark.parametrize("file", ["MODULE.bazel", "CITATION.cff", "CHANGELOG.md"])
 def test_every_file_has_the_version_of_the_package(file):
     version = re.search(r'__version__ = "(.*)"', (ROOT / "tfp_realnvp/__init__.py").read_text())[1]
