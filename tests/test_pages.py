@@ -37,7 +37,7 @@ SMALLER = {
         "epochs=5": "epochs=1",
         "epochs=20": "epochs=1",
     },
-    "docs/data.md": {"batch(64": "batch(8", "epochs=10": "epochs=1"},
+    "docs/data.md": {"batch(64": "batch(8", "epochs=10": "epochs=1", "epochs=50": "epochs=1"},
     "docs/continuous.md": {
         **{text: short for text, short in DIGITS.items() if text != "images[1500:]"},
         "batch_size=50": "batch_size=8",
@@ -79,7 +79,8 @@ BEFORE = {
     "parameters, observations = rng.normal(size=[2, 8, 4]).astype('float32'); "
     "parameters, observed = parameters[:, :3], observations[0]; points = np.zeros([4, 2], 'float32')",
     "docs/continuous.md": "own_images = other_images = np.zeros([2, 8, 8, 3], 'uint8')",
-    "docs/data.md": f"{POINTS}{TABLE}images = points",
+    "docs/data.md": f"{POINTS}{TABLE}images = points; "
+    "np.savetxt('table.csv', points, delimiter=',', header='a,b', comments='')",
     "docs/families.md": "model = rnvp.VectorRealNVP((3,), context_size=4, num_couplings=2, hidden_units=[4], seed=0); "
     "model.save('runs/gaussian_linear/model.keras')",
     "docs/distributed.md": "images = np.zeros([4, 32, 32, 3], 'uint8')",

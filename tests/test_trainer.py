@@ -178,7 +178,7 @@ def test_weights_weigh_the_loss_that_keras_reports(form, flow):
     nats = -flow.predict(POINTS, verbose=0)
     keras_itself = keras.Sequential([keras.layers.Identity()])
     keras_itself.compile(loss=lambda y, predicted: predicted[:, 0])
-    floats = lambda logs: {name: float(value) for name, value in logs.items()}  # Keras 3.12 returns tensors.
+    floats = lambda logs: {name: float(value) for name, value in logs.items()}
     expected = float(keras_itself.evaluate(nats[:, None], nats, batch_size=3, sample_weight=WEIGHTS, verbose=0))
     assert expected == pytest.approx(np.sum(WEIGHTS * nats) / 8, rel=1e-5)
     logs = floats(flow.evaluate(**with_batch_size(WEIGHTED[form](WEIGHTS)), verbose=0, return_dict=True))

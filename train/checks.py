@@ -51,6 +51,7 @@ RANGES = (  # (requirement, predicate, fields)
         ),
     ),
     ("be positive", lambda value: 0 < value < math.inf, ("learning_rate", "decay_rate", "clip_norm")),
+    ("be a height and a width", lambda value: len(value) == 2 and min(value) >= 1, ("image_size",)),
     ("be a probability", lambda value: 0 <= value <= 1, ("shift",)),
     ("be in [0, 1)", lambda value: 0 <= value < 1, ("decay_start", "beta_2", "ema_momentum", "labelled_share")),
 )

@@ -1,6 +1,7 @@
 """Completions by flows of few levels: their posteriors are counted."""
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -143,6 +144,18 @@ def test_levels_that_are_not_finite_are_refused():
     model = exact([Coupling(ChangeAll(3), lambda kept: tf.fill([1, 1, 2], np.nan), tfb.Shift)])
     with pytest.raises(ValueError, match="model must have finite log-probabilities of levels; got NaN or infinity"):
         completion.sample(model, np.zeros([1, 1, 1, 2], int), [[[0, 1]]], verbose=0)
+
+
+def test_tensorflow_logs_no_warnings_of_the_diagnostics(eagerly):
+    records, handler = [], logging.Handler()
+    handler.emit = records.append
+    tf.get_logger().addHandler(handler)
+    try:
+        mask = np.array(LAST_PIXELS)[..., np.newaxis]
+        completion.sample(tiny((2, 4, 1)), np.zeros([1, 2, 4, 1]), mask, num_samples=4, burn_in=20, seed=0, verbose=0)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not records
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from train import train
         ({"init_from_official": "no/such"}, "prefix must be the path of a TensorFlow checkpoint.*no/such"),
         ({"init_from_official": str(OFFICIAL)}, r"bn_in/beta \(3,\) where the model has \(1,\)"),
         ({"samples_every": 0}, "samples_every must be at least 1; got 0"),
+        ({"image_size": (8,)}, r"image_size must be a height and a width; got \(8,\)"),
         ({"max_skipped": 0}, "max_skipped must be at least 1; got 0"),
         ({"checkpoint": {"keep": 0}}, "checkpoint.keep must be at least 1; got 0"),
         ({"checkpoint": {"steps": -1}}, "checkpoint.steps must not be negative; got -1"),

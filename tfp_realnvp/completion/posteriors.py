@@ -1,8 +1,10 @@
 """Posteriors of unknown entries: by particles where probabilities are exact, elsewhere by Hamiltonian Monte Carlo."""
 
+import contextlib
 import dataclasses
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -348,11 +350,24 @@ def _r_hat_and_ess(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     the second.
     """
     r_hat = tfp.mcmc.potential_scale_reduction(values, independent_chain_ndims=1, split_chains=True)
-    sizes = [
-        tfp.mcmc.effective_sample_size(moment, cross_chain_dims=1, filter_beyond_positive_pairs=True)
-        for moment in (values, (values - values.mean(axis=(0, 1))) ** 2)
-    ]
+    with _errors_alone():  # TFP drops the imaginary parts of an autocorrelation, of which TensorFlow warns.
+        sizes = [
+            tfp.mcmc.effective_sample_size(moment, cross_chain_dims=1, filter_beyond_positive_pairs=True)
+            for moment in (values, (values - values.mean(axis=(0, 1))) ** 2)
+        ]
     return r_hat.numpy(), np.minimum(*sizes)
+
+
+@contextlib.contextmanager
+def _errors_alone() -> Iterator[None]:
+    """A context in which TensorFlow logs no warnings."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _with_warning(posterior: Posterior) -> Posterior:

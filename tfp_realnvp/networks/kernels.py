@@ -265,7 +265,7 @@ def l2_penalty(l2: float) -> keras.regularizers.Regularizer | None:
 
 
 class _L2Penalty(keras.regularizers.Regularizer):
-    """The regularizer of `l2_penalty`: Keras's own has no `l2_loss`, and Keras 3.12.0 takes no plain function."""
+    """The regularizer of `l2_penalty`: Keras's own has no `l2_loss`."""
 
     def __init__(self, l2: float) -> None:
         self.l2 = l2
