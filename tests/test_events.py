@@ -434,6 +434,11 @@ def test_columns_of_anything_else_are_refused(other):
         of_points().checked("x", pd.DataFrame({"a": [0.5, 2.0], "b": other}))
 
 
+def test_the_error_shows_a_word_and_no_number_beside_it():
+    with pytest.raises(ValueError, match=r"x must hold numbers; got <U\d+ such as \['red'\]"):
+        of_points().checked("x", pd.DataFrame({"a": [0.5, 2.0], "b": ["red", "blue"]}))
+
+
 # Tensors.
 
 BAD = {

@@ -295,7 +295,9 @@ class Events:
     def _check_array(self, argument: str, data: Any) -> None:
         values = np.asarray(data)
         if values.dtype.kind not in "biuf" and values.dtype.name != "bfloat16":
-            raise ValueError(f"{argument} must hold numbers; got {values.dtype} such as {values.ravel()[:1]}")
+            flat = values.ravel()
+            first = next((place for place, value in enumerate(flat) if not _is_number(value)), 0)
+            raise ValueError(f"{argument} must hold numbers; got {values.dtype} such as {flat[first : first + 1]}")
         if values.shape[1:] != self.shape or not values.ndim:
             raise ValueError(f"{argument} must have shape [N] + {self.shape}; got {values.shape}")
         if not values.size:
@@ -383,3 +385,12 @@ def checked_num_bins(num_bins: Any, event_shape: tuple) -> int | None:
     if num_bins is not None and (not isinstance(num_bins, int) or not 1 <= num_bins <= 65536):
         raise ValueError(f"num_bins must be None or an int from 1 to 65536; got {num_bins!r}")
     return num_bins
+
+
+def _is_number(value: Any) -> bool:
+    """Whether the value can be read as a number: in a frame with one column of words all values become words."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -7,6 +7,7 @@ import types
 import numpy as np
 import PIL.Image
 import pytest
+import sklearn.datasets
 import tensorflow as tf
 
 import tfp_realnvp as rnvp
@@ -15,6 +16,7 @@ from benchmarks import (
     coders,
     continuous,
     curves,
+    few_labels,
     fillings,
     first_answer,
     flops,
@@ -28,6 +30,18 @@ from benchmarks import (
 )
 from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
 from benchmarks.peers import continuous as blocks
+
+
+def test_labels_spread_along_the_moons():
+    points, truth = sklearn.datasets.make_moons(300, noise=0.05, random_state=0)
+    labels = np.full(300, -1)
+    for label in range(2):
+        labels[np.flatnonzero(truth == label)[:2]] = label
+    scores = few_labels.spread(points, labels, num_classes=2)
+    assert np.mean(scores.argmax(axis=1) == truth) > 0.98
+    kept = few_labels.surest(scores, 0.5)
+    assert np.mean(kept >= 0) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(kept[kept >= 0] == truth[kept >= 0]) == 1
 
 
 def measurement(contestant, seconds, number_of_flops=100):
