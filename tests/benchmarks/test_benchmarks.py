@@ -16,10 +16,10 @@ from benchmarks import (
     coders,
     continuous,
     curves,
-    few_labels,
     fillings,
     first_answer,
     flops,
+    label_spreading,
     peers,
     quality,
     report,
@@ -37,9 +37,9 @@ def test_labels_spread_along_the_moons():
     labels = np.full(300, -1)
     for label in range(2):
         labels[np.flatnonzero(truth == label)[:2]] = label
-    scores = few_labels.spread(points, labels, num_classes=2)
+    scores = label_spreading.spread(points, labels, num_classes=2)
     assert np.mean(scores.argmax(axis=1) == truth) > 0.98
-    kept = few_labels.surest(scores, 0.5)
+    kept = label_spreading.surest(scores, 0.5)
     assert np.mean(kept >= 0) == pytest.approx(0.5, abs=0.02)
     assert np.mean(kept[kept >= 0] == truth[kept >= 0]) == 1
 
