@@ -46,7 +46,7 @@ def compared(training, test, num_labels, epochs, seed):
     """The rows of the table: the accuracy of each classifier on the test images.
 
     Args:
-      training, test: (images [N, ...], labels [N]), of which only the test images and `num_labels` labels are used.
+      training, test: (images [N, ...], labels [N]). The classifiers see all images, and few of the training labels.
       num_labels, epochs, seed: see the flags.
     """
     num_classes = int(training[1].max()) + 1

@@ -10,6 +10,8 @@ from tfp_realnvp.common import check_positive
 
 from .panels import DPI, render
 
+PANEL = 280  # pixels
+
 
 def calibration(ranks: rnvp.calibration.Ranks, names: Sequence[str] | None = None, num_bins: int = 20) -> np.ndarray:
     """A histogram of the ranks for each entry, and the coverage of the flow's regions by their level.
@@ -37,7 +39,7 @@ def calibration(ranks: rnvp.calibration.Ranks, names: Sequence[str] | None = Non
         raise ValueError(f"names must be None or {size} strings; got {len(names)}")
     if (ranks.num_draws + 1) % num_bins:
         raise ValueError(f"num_bins must be a divisor of num_draws + 1 = {ranks.num_draws + 1}; got {num_bins}")
-    figure = Figure((2.8 * (size + 1), 2.8), DPI, layout="constrained")
+    figure = Figure((PANEL * (size + 1) / DPI, PANEL / DPI), DPI, layout="constrained")
     *histograms, last = figure.subplots(1, size + 1, squeeze=False)[0]
     expected = number / num_bins
     band = 2.576 * np.sqrt(expected * (1 - 1 / num_bins))
