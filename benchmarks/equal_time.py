@@ -4,7 +4,8 @@
 
 A flow has the model and the optimizer of its config, and each has a process of its own. The clock starts at the first
 step, after the graph is made. The learning rate falls linearly in the second half, for all flows alike. A curve shows
-the training's bits/dim, which are a bound for all flows but the exact one.
+the training's bits/dim, which are a bound for all flows but the exact one. Where the machine has no instructions for
+bfloat16, all networks are in float32.
 """
 
 from absl import app, flags
@@ -29,10 +30,13 @@ def main(argv):
     if set(_ONLY.value) - set(flows):
         raise app.UsageError(f"--only must name some of {', '.join(flows)}; got {_ONLY.value}")
     workers.set_environment(_THREADS.value)
+    with workers.Worker(Maker("peers.ours:Precision")) as worker:
+        in_float32 = worker.call("is_emulated")
     results = {}
     for name in _ONLY.value or flows:
         config, options = flows[name]
-        maker = Maker("timed_training:Training", dict(config=config, options=options, dataset=_DATASET.value))
+        options = dict(config=config, options=options, dataset=_DATASET.value, in_float32=in_float32)
+        maker = Maker("timed_training:Training", options)
         with workers.Worker(maker) as worker:
             results[name] = worker.call("result", _DATA_DIR.value, _TEST.value, _SECONDS.value)
         row = {"flow": name, **{key: value for key, value in results[name].items() if key != "curve"}}

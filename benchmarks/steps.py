@@ -8,6 +8,8 @@ from benchmarks.peers import (
     MATRIX_PRODUCT,
     NFLOWS_BFLOAT16,
     OF_PRECISION,
+    OUR_GLOW,
+    OUR_SUBPIXEL,
     OUR_VECTORS,
     OURS,
     OURS_BFLOAT16,
@@ -19,6 +21,7 @@ from benchmarks.peers import (
 OF_MATRIX_PRODUCT = {"float32": 0.80, "bfloat16": 0.65}
 OF_FASTEST_PEER = {OURS: 0.85, OURS_BFLOAT16: 0.55}
 OF_BARE_NETWORKS = 1.10
+OF_LOG_PROB = {OUR_SUBPIXEL: 2.5, OUR_GLOW: None}  # The time of samples.
 
 
 def flows(run):
@@ -47,10 +50,13 @@ def training(run):
 
 
 def throughput(run):
-    """Log-probabilities and samples of 64 images at a time, over the peers."""
-    pairs = [(name, method) for method in ("log_prob", "sample") for name in flows(run)]
+    """Log-probabilities and samples of 64 images at a time, over the peers, and samples of other families of ours."""
+    pairs = [(name, method) for method in ("log_prob", "sample") for name in (*flows(run), *OF_LOG_PROB)]
     measured = timing.measured(run.pool, pairs, run.repetitions)
     ratios = over_peers(measured, "log_prob") + over_peers(measured, "sample")
+    for name, target in OF_LOG_PROB.items():
+        seconds = measured[name, "sample"].median / measured[name, "log_prob"].median
+        ratios.append(report.Ratio(f"seconds of {name}: sample / log_prob", seconds, at_most=target))
     return ratios, [measurement.row() for measurement in measured.values()]
 
 

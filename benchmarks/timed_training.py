@@ -48,19 +48,25 @@ class Training:
       config: module of train/configs.
       options: further options of the model.
       dataset: name of the data set.
+      in_float32: whether networks of another dtype are made in float32, for a machine that would emulate it.
+
+    Attributes:
+      config: the config of the training.
     """
 
-    def __init__(self, config, options, dataset):
-        self._config = importlib.import_module(f"train.configs.{config}").get_config()
-        self._config.update(dataset=dataset, conditional=False, flip=dataset == "cifar10")
-        self._config.model.update(options)
+    def __init__(self, config, options, dataset, in_float32):
+        self.config = importlib.import_module(f"train.configs.{config}").get_config()
+        self.config.update(dataset=dataset, conditional=False, flip=dataset == "cifar10")
+        self.config.model.update(options)
+        if in_float32 and "dtype" in self.config.model:
+            self.config.model.dtype = "float32"
 
     def result(self, data_dir, test_split, seconds):
         """Trains for this number of seconds; the steps, the weights, the curve and the bits/dim of test images.
 
         A flow is evaluated as its config says. One with exact probabilities is evaluated by them, too.
         """
-        config = self._config
+        config = self.config
         if config.threads_per_operation:
             tf.config.threading.set_intra_op_parallelism_threads(config.threads_per_operation)
         examples, test = (data.load(config, split, data_dir) for split in (config.train_split, test_split))

@@ -69,6 +69,7 @@ LIMIT_OF_PRECISION = {"float32": CONVOLUTIONS, "bfloat16": CONVOLUTIONS_BFLOAT16
 NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
 NFLOWS_BFLOAT16 = "nflows, autocast to bfloat16"
 OUR_VECTORS, TFP_VECTORS = "ours, vectors", "TFP's RealNVP, vectors"
+OUR_SUBPIXEL, OUR_GLOW = "ours, SubpixelFlow", "ours, Glow"
 MATRIX_PRODUCT = "matrix product"
 PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # In float32, their default.
 
@@ -84,6 +85,8 @@ CONTESTANTS = {
     NORMFLOWS: Maker("peers.normflows_peer:real_nvp"),
     TFP_GLOW: Maker("peers.tfp_glow:glow"),
     OUR_VECTORS: Maker("peers.ours:vector_real_nvp"),
+    OUR_SUBPIXEL: Maker("peers.ours:of_family", dict(config="train.configs.cifar10_fast")),
+    OUR_GLOW: Maker("peers.ours:of_family", dict(config="train.configs.glow_cifar10_small")),
     TFP_VECTORS: Maker("peers.tfp_real_nvp:vector_real_nvp"),
     MATRIX_PRODUCT: Maker("peers.matrix_product:MatrixProduct"),
 }

@@ -25,6 +25,13 @@ def vector_real_nvp():
     return Ours(rnvp.VectorRealNVP(**VECTORS, seed=0), "vectors")
 
 
+def of_family(config):
+    """The flow of a module of train/configs for CIFAR-10, in float32."""
+    config = importlib.import_module(config).get_config()
+    config.model.dtype = "float32"
+    return Ours(getattr(rnvp, config.architecture)(CONFIG_A["event_shape"], num_bins=256, seed=0, **config.model))
+
+
 def deep(copies, rematerialize):
     """A chain of `copies` copies of config A's couplings, with one block, each copy with weights of its own."""
     config = {**CONFIG_A, "num_blocks": 1}  # With four blocks, four copies would take minutes to trace.
@@ -78,7 +85,7 @@ class Ours:
         functions = {
             "train_step": self.model.train_step,
             "log_prob": lambda x: self.model(x, training=False),
-            "sample": self.model.bijector.forward,
+            "sample": self.model.decode_batch,
         }
         events = tf.constant(self.events.get(method, self.events["log_prob"]))
         events = tf.cast(events, tf.float32) if method == "sample" else events

@@ -81,6 +81,7 @@ def test_a_machine_without_bfloat16_measures_the_rest(precisions, monkeypatch):
         names = [ratio.name for ratio in ratios] + [row["contestant"] for row in rows]
         assert any("bfloat16" in name for name in names) == ("bfloat16" in precisions)
         assert {peers.OURS, *peers.PEERS} <= set(names)
+    assert [ratio.at_most for ratio in ratios if "sample / log_prob" in ratio.name] == [2.5, None]
 
 
 def test_the_results_are_written_as_json_and_as_a_table(tmp_path):
@@ -116,6 +117,16 @@ def contestant():
 def test_config_a_has_159_gflop_a_training_step(contestant):
     forward = contestant.flops("log_prob") / contestant.size("log_prob")
     assert 3 * forward * TRAINING_BATCH["images"] == pytest.approx(159e9, rel=0.03)
+
+
+@pytest.mark.parametrize("name", steps.OF_LOG_PROB)
+def test_a_sample_runs_the_networks_of_a_log_probability(name, monkeypatch):
+    module = importlib.import_module(peers.CONTESTANTS[name].options["config"])
+    config = module.get_config()
+    config.model.update(num_scales=1, filters=4)
+    monkeypatch.setattr(module, "get_config", lambda: config)
+    contestant = peers.CONTESTANTS[name].imported()()
+    assert contestant.flops("sample") == contestant.flops("log_prob") > 0
 
 
 def test_the_convolutions_alone_are_those_of_the_step(contestant):
@@ -211,6 +222,11 @@ def test_flows_of_equal_time_take_their_options(dataset):
     for config, options in timed_training.FLOWS[dataset].values():
         config = importlib.import_module(f"train.configs.{config}").get_config()
         assert {*config.model, *options} <= {*inspect.signature(getattr(rnvp, config.architecture)).parameters}
+
+
+@pytest.mark.parametrize(("in_float32", "dtype"), [(True, "float32"), (False, "mixed_bfloat16")])
+def test_flows_of_equal_time_are_in_the_precision_of_the_machine(in_float32, dtype):
+    assert timed_training.Training("cifar10_fast", {}, "cifar10", in_float32).config.model.dtype == dtype
 
 
 def test_curves_of_equal_time_are_drawn(tmp_path):
