@@ -462,6 +462,22 @@ class FlowModel(FlowTrainer):
         return [tuple(hidden for layer, hidden in activations if id(layer) in scale) for scale in layers]
 
     @tf.function(reduce_retracing=True, autograph=False)
+    def latents_of_samples(
+        self,
+        num_samples: tf.Tensor,
+        temperature: Any,
+        seed: tf.Tensor,
+        attempt: tf.Tensor,
+        image_shape: tuple[int, int, int] | None = None,
+        context: Any = None,
+    ) -> tf.Tensor:
+        """The graph behind the draws of `sample`, see `sampling.latents`; one latent for each context."""
+        base: Any = self.base_given(context)
+        if image_shape is not None:
+            base = base.copy(sample_shape=image_shape)
+        return sampling.latents(base, num_samples if context is None else [], temperature, seed, attempt)
+
+    @tf.function(reduce_retracing=True, autograph=False)
     def decode_batch(self, z: tf.Tensor, context: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The graph behind `decode` and `sample`: the events of a batch of latents, and whether each is finite."""
 

@@ -40,12 +40,14 @@ def sample(
     if model.num_classes and labels is None:
         labels = np.random.default_rng(seed).integers(model.num_classes, size=num_samples)
     contexts = model.events.contexts.of_samples(num_samples, labels, context)
-    base = model.base_given(*contexts)
-    if image_size is not None:
-        base = base.copy(sample_shape=_image_shape(model, image_size))
+    image_shape = None if image_size is None else _image_shape(model, image_size)
     if model.has_latents:
-        shape: Any = [] if contexts else num_samples
-        values = lambda attempt: latents(base, shape, temperature, seed, attempt).numpy()
+        # Eagerly TFP's layers take longer than a pass of vectors. A temperature other than 1 is no part of the graph.
+        scale = 1 if temperature == 1 else tf.constant(temperature, tf.float64)
+        number = tf.constant(num_samples)
+        values = lambda attempt: model.latents_of_samples(
+            number, scale, tf.constant(seed, tf.int64), tf.constant(attempt), image_shape, *contexts
+        ).numpy()
         decode = model.decode_batch
     elif temperature != 1:
         raise ValueError(f"temperature must be 1: {_without_latents(model)}; got {temperature!r}")
@@ -92,7 +94,7 @@ def latents(base: tfd.Distribution, sample_shape: Any, temperature: Any, seed: A
     if not tf.is_tensor(temperature) and temperature == 1:  # A base without a mean allows no other.
         return z
     mean = base.mean()
-    return mean + temperature * (z - mean)
+    return mean + tf.cast(temperature, z.dtype) * (z - mean)
 
 
 def push(distribution: Any, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

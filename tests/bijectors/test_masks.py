@@ -126,6 +126,24 @@ def test_a_split_gathers_its_parts_in_order_and_hands_on_no_zeros():
     assert mask.event_ndims == 1
 
 
+@pytest.mark.parametrize("mask", [[1, 0, 0, 1, 0], [0, 1, 0, 1, 0, 1], [1, 1, 1]])
+def test_a_graph_splits_and_merges_as_an_eager_call(mask):
+    split = masks.Split(mask)
+    x = tf.random.stateless_normal([7, len(mask)], seed=[0, 1])
+
+    def answers(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            kept, changed = split.split(x)
+            y = split.merge(kept, tf.exp(changed))
+        return kept, changed, y, tape.gradient(y, x, tf.range(1.0, 1.0 + len(mask)) + tf.zeros_like(y))
+
+    of_graph = tf.function(answers, input_signature=[tf.TensorSpec([None, len(mask)])], autograph=False)(x)
+    for value, expected in zip(of_graph, answers(x), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        assert value.shape == expected.shape
+
+
 @pytest.mark.parametrize("b, sizes", [([1, 1, 1], (3, 0)), ([0, 0, 0], (0, 3))])
 def test_a_split_may_keep_everything_or_nothing(b, sizes):
     x = tf.ones([2, 3])

@@ -204,20 +204,32 @@ class Split(Mask):
         b = np.asarray(b)
         if b.ndim != 1 or not np.isin(b, (0, 1)).all():
             raise ValueError(f"mask must be a vector of 0 (changed) and 1 (kept); got {b}")
-        self._b, self._kept, self._changed = b, np.flatnonzero(b), np.flatnonzero(1 - b)
-        self._places = np.argsort(np.concatenate([self._kept, self._changed]))
+        self._b, self._num_kept = b, int(b.sum())
+        self._order = np.argsort(1 - b, kind="stable")  # The kept entries, then the changed ones.
+        self._places = np.argsort(self._order)
 
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._b}
 
     def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(x, self._kept, axis=-1), tf.gather(x, self._changed, axis=-1)
+        kept, changed = tf.split(_in_order(x, self._order), [self._num_kept, -1], axis=-1)
+        return kept, changed
 
     def merge(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.concat([kept, changed], axis=-1), self._places, axis=-1)
+        return _in_order(tf.concat([kept, changed], axis=-1), self._places)
 
     def sum_changed(self, values: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(values, axis=-1)
+
+
+def _in_order(x: tf.Tensor, places: np.ndarray) -> tf.Tensor:
+    """The entries of vectors in the order of these places.
+
+    TensorFlow copies a row at once, and the entries of a last axis one by one. So a graph gathers rows.
+    """
+    if tf.executing_eagerly() or x.shape.rank != 2:
+        return tf.gather(x, places, axis=-1)
+    return tf.transpose(tf.gather(tf.transpose(x), places))
 
 
 class Channel(Mask):
