@@ -82,8 +82,7 @@ class BatchNormalization(Described, keras.layers.Layer):
             return self._by_fused_moments
         if self.moments.uses_batch(training):
             return self._by_running_moments if self.moments.running else self._by_batch_moments
-        # On a CPU the fused operation takes half as long again in float32.
-        return self._by_averages if x.dtype.size >= 4 else self._by_averages_fused
+        return self._by_averages if self.is_affine(x, training) else self._by_averages_fused
 
     def _by_fused_moments(self, x: tf.Tensor, beta: tf.Tensor, *averages: tf.Tensor) -> tuple[tf.Tensor, Weights]:
         y, batch, _ = fused_batch_norm(x, beta, self.epsilon)
@@ -121,6 +120,10 @@ class BatchNormalization(Described, keras.layers.Layer):
         """Whether the fused operation computes the moments of the batch."""
         is_plain = not (x.dtype == tf.float64 or self.moments.running or num_replicas() > 1)
         return self.moments.uses_batch(training) and is_plain
+
+    def is_affine(self, x: tf.Tensor, training: bool | None) -> bool:
+        """Whether the norm is a product and a sum, see `affine`; in float32 the fused operation takes longer."""
+        return not self.moments.uses_batch(training) and x.dtype.size >= 4
 
     def affine(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The scale and the offset of the norm outside of training; for a stack, of all its norms."""

@@ -109,6 +109,8 @@ class BlockStack:
 
     def _after_norms(self, norm: "BatchNormalization", batch_moments: list[Weights], x: tf.Tensor) -> list[Layer]:
         """One function per norm of a stack: (weights of a convolution, x) ↦ conv(relu(norm(x)))."""
+        if norm.is_affine(x, self._training):
+            return [functools.partial(_conv_relu_affine, weights) for weights in unstack(norm.affine())]
         recomputes = is_recomputing() and norm.is_fused(x, self._training)
         normalize = norm.normalization(x, self._training)
 
@@ -120,6 +122,11 @@ class BlockStack:
             return _conv_relu(conv_weights, y)
 
         return [functools.partial(conv_relu_norm, weights) for weights in norm.unstacked()]
+
+
+def _conv_relu_affine(affine: Weights, conv_weights: Weights, x: tf.Tensor) -> tf.Tensor:
+    scale, offset = affine
+    return _conv_relu(conv_weights, x * scale + offset)
 
 
 def _conv_relu(conv_weights: Weights, x: tf.Tensor) -> tf.Tensor:
