@@ -257,7 +257,7 @@ def test_the_workdir_of_another_config_is_refused_and_left_alone(run):
         train.train_and_evaluate(other, workdir)
     message = str(caught.value)
     assert str(workdir) in message and "batch_size = 8 there, 16 here" in message and "--workdir" in message
-    assert "'filters': 4" in message and "'filters': 8" in message and "epochs" not in message
+    assert "; model.filters = 4 there, 8 here" in message and "epochs" not in message and "{" not in message
     assert contents(workdir) == before
 
 

@@ -67,16 +67,22 @@ def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
     # A run of an earlier version does not name the fields that are new; it had their defaults.
     before = json.loads(default.get_config().to_json_best_effort())
     there, here = {**before, **read_json(path)}, json.loads(config.to_json_best_effort())
-    differences = [
-        f"{name} = {there.get(name)} there, {here.get(name)} here"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
-    ]
+    differences = list(_differences(there, here))
     if differences:
         raise ValueError(
             f"workdir {workdir} holds the run of another config ({'; '.join(differences)}). Choose another --workdir, "
             "or give the run's --config"
         )
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The fields that differ, as `name = value there, value here`; one of a dictionary has its name in front."""
+    for name in sorted({*there, *here}):
+        one, other = there.get(name), here.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            yield f"{prefix}{name} = {one} there, {other} here"
 
 
 @contextlib.contextmanager
