@@ -90,7 +90,7 @@ def config_errors() -> Iterator[None]:
 
 
 class ConfigParser(flags.ArgumentParser):
-    """A parser of --config that also finds the program's configs by their file names, from any folder.
+    """A parser of --config that also finds the program's configs by their names, with or without .py, from any folder.
 
     Args:
       parser: the flag's parser of paths.
@@ -101,7 +101,8 @@ class ConfigParser(flags.ArgumentParser):
 
     def parse(self, argument: str) -> Any:
         """The config of the file `argument`; if there is no such file, of the program's config of that name."""
-        known = CONFIGS / pathlib.Path(argument).name
+        name = pathlib.Path(argument).name
+        known = CONFIGS / (name if name.endswith(".py") else f"{name}.py")
         is_known = known.is_file() and not pathlib.Path(argument).exists()
         return self._parser.parse(str(known) if is_known else argument)
 

@@ -107,7 +107,7 @@ def test_the_help_names_the_command_that_was_called(installed, tmp_path):
     assert "--workdir" in out and modes in "".join(out.split())  # absl breaks lines.
 
 
-@pytest.mark.parametrize("config", ["train/configs/moons.py", "moons.py", "own/moons.py"])
+@pytest.mark.parametrize("config", ["train/configs/moons.py", "moons.py", "moons", "own/moons.py"])
 def test_configs_are_found_from_any_folder(config, installed, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own/moons.py").write_text(
