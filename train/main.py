@@ -103,7 +103,7 @@ class ConfigParser(flags.ArgumentParser):
         """The config of the file `argument`; if there is no such file, of the program's config of that name."""
         name = pathlib.Path(argument).name
         known = CONFIGS / (name if name.endswith(".py") else f"{name}.py")
-        is_known = known.is_file() and not pathlib.Path(argument).exists()
+        is_known = known.is_file() and not pathlib.Path(argument).is_file()  # A folder may have the config's name.
         return self._parser.parse(str(known) if is_known else argument)
 
     def flag_type(self) -> str:

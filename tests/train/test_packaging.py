@@ -110,6 +110,7 @@ def test_the_help_names_the_command_that_was_called(installed, tmp_path):
 @pytest.mark.parametrize("config", ["train/configs/moons.py", "moons.py", "moons", "own/moons.py"])
 def test_configs_are_found_from_any_folder(config, installed, tmp_path):
     (tmp_path / "own").mkdir()
+    (tmp_path / "moons").mkdir()  # a folder of pictures, say
     (tmp_path / "own/moons.py").write_text(
         "from train.configs import moons\n"
         "def get_config():\n    config = moons.get_config()\n    config.batch_size = -3\n    return config\n"
