@@ -21,13 +21,14 @@ def operations(graph):
 
 
 def of_torch(function):
-    """Counts the FLOPs of the convolutions that PyTorch runs in `function()`, the backward pass included."""
+    """Counts the FLOPs of the convolutions and matrix products that PyTorch runs in `function()`, with gradients."""
     from torch.utils import flop_counter
 
     with flop_counter.FlopCounterMode(display=False) as counter:
         function()
     counts = counter.get_flop_counts()["Global"]
-    return sum(number for operation, number in counts.items() if "convolution" in str(operation))
+    of_interest = lambda name: "convolution" in name or name.endswith("mm")
+    return sum(number for operation, number in counts.items() if of_interest(str(operation)))
 
 
 def _convolution(result, kernel):

@@ -19,11 +19,24 @@ import time
 
 from absl import app, flags
 
-from benchmarks import continuous, first_answer, first_step, memory, peers, pipeline, quality, report, steps, workers
+from benchmarks import (
+    continuous,
+    first_answer,
+    first_step,
+    memory,
+    peers,
+    pipeline,
+    quality,
+    report,
+    steps,
+    vectors,
+    workers,
+)
 
 PARTS = {
     "step": steps.training,
     "throughput": steps.throughput,
+    "vectors": vectors.measure_vectors,
     "pipeline": pipeline.measure_pipeline,
     "first_step": first_step.measure_first_step,
     "first_answer": first_answer.measure_first_answer,
@@ -31,7 +44,7 @@ PARTS = {
     "quality": quality.measure_quality,
     "continuous": continuous.measure_continuous,
 }
-WITH_PEERS = ("step", "throughput", "quality")
+WITH_PEERS = ("step", "throughput", "vectors", "quality")
 
 _ONLY = flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TFDS's data sets; default: TFDS's own.")

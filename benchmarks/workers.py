@@ -124,15 +124,20 @@ class Team:
 
 
 class Pool:
-    """The workers of `peers.CONTESTANTS` by name, each started and warmed up at its first use."""
+    """The workers of contestants by name, each started and warmed up at its first use.
 
-    def __init__(self, report=print):
-        self._workers, self._warm, self._report = {}, set(), report
+    Args:
+      report: function that prints a line of progress.
+      contestants: name ↦ `peers.Maker`.
+    """
+
+    def __init__(self, report=print, contestants=CONTESTANTS):
+        self._workers, self._warm, self._report, self._contestants = {}, set(), report, contestants
 
     def get(self, name, method):
         """The worker of this name. Earlier calls of the method have compiled everything."""
         if name not in self._workers:
-            self._workers[name] = Worker(CONTESTANTS[name])
+            self._workers[name] = Worker(self._contestants[name])
         if (name, method) not in self._warm:
             self._report(f"warming up {name}: {method}")
             for _ in range(2):

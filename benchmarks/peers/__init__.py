@@ -70,6 +70,7 @@ NFLOWS, NORMFLOWS, TFP_GLOW = "nflows", "normflows", "TFP's Glow"
 NFLOWS_BFLOAT16 = "nflows, autocast to bfloat16"
 OUR_VECTORS, TFP_VECTORS = "ours, vectors", "TFP's RealNVP, vectors"
 OUR_SUBPIXEL, OUR_GLOW = "ours, SubpixelFlow", "ours, Glow"
+NFLOWS_VECTORS, ZUKO_VECTORS = "nflows, vectors", "zuko, vectors"
 MATRIX_PRODUCT = "matrix product"
 PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # In float32, their default.
 
@@ -90,4 +91,11 @@ CONTESTANTS = {
     TFP_VECTORS: Maker("peers.tfp_real_nvp:vector_real_nvp"),
     MATRIX_PRODUCT: Maker("peers.matrix_product:MatrixProduct"),
 }
-PACKAGES = ("torch", "nflows", "normflows")  # See requirements-bench.txt.
+# The flows of vectors of the part `vectors`; each takes the size of a vector and the number of vectors.
+OF_VECTORS = {
+    OUR_VECTORS: "peers.ours:vector_real_nvp",
+    TFP_VECTORS: "peers.tfp_real_nvp:vector_real_nvp",
+    NFLOWS_VECTORS: "peers.torch_vectors:of_nflows",
+    ZUKO_VECTORS: "peers.torch_vectors:of_zuko",
+}
+PACKAGES = ("torch", "nflows", "normflows", "zuko")  # See requirements-bench.txt.

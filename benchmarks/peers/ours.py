@@ -20,9 +20,9 @@ def real_nvp(dtype, **options):
     return Ours(rnvp.RealNVP(**CONFIG_A, dtype=dtype, seed=0, **options))
 
 
-def vector_real_nvp():
-    """Couplings over vectors, conditioned by MLPs."""
-    return Ours(rnvp.VectorRealNVP(**VECTORS, seed=0), "vectors")
+def vector_real_nvp(size=64, number=None):
+    """Couplings over vectors of this size, conditioned by MLPs; `number` of them a call."""
+    return Ours(rnvp.VectorRealNVP(**{**VECTORS, "event_shape": (size,)}, seed=0), "vectors", number)
 
 
 def of_family(config):
@@ -50,19 +50,21 @@ class Ours:
     Args:
       model: `FlowModel`.
       kind: "images" or "vectors", the kind of its events.
+      number: number of events a call; by default `TRAINING_BATCH` and `BATCH`.
     """
 
-    def __init__(self, model, kind="images"):
-        self.model, self.kind = model, kind
+    def __init__(self, model, kind="images", number=None):
+        self.model = model
         self.model.compile()
+        training, self.number = number or TRAINING_BATCH[kind], number or BATCH[kind]
         self.events = {
-            "train_step": random_data.batch(kind, TRAINING_BATCH[kind]),
-            "log_prob": random_data.batch(kind, BATCH[kind]),
+            "train_step": random_data.batch(kind, training, model.event_shape[0]),
+            "log_prob": random_data.batch(kind, self.number, model.event_shape[0]),
         }
 
     def fit_a_step(self):
         """Keras's `fit` with one batch."""
-        self.model.fit(self.events["train_step"], batch_size=TRAINING_BATCH[self.kind], verbose=0)
+        self.model.fit(self.events["train_step"], batch_size=self.size("train_step"), verbose=0)
 
     def fit_first(self, number=None):
         """Keras's `fit` with one batch of the first events, traced for any number of events."""
@@ -76,16 +78,16 @@ class Ours:
         return self.model.log_likelihood(self.events["log_prob"]).numpy()
 
     def sample(self):
-        return self.model.sample(BATCH[self.kind], seed=0)
+        return self.model.sample(self.number, seed=0)
 
     def size(self, method):
-        return (TRAINING_BATCH if method == "train_step" else BATCH)[self.kind]
+        return len(self.events[method]) if method in self.events else self.number
 
     def flops(self, method):
         functions = {
             "train_step": self.model.train_step,
             "log_prob": lambda x: self.model(x, training=False),
-            "sample": self.model.decode_batch,
+            "sample": self.model.decode_batch.python_function,  # Its own graph may be for any number of events.
         }
         events = tf.constant(self.events.get(method, self.events["log_prob"]))
         events = tf.cast(events, tf.float32) if method == "sample" else events

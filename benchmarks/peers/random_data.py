@@ -3,9 +3,9 @@
 import numpy as np
 
 
-def batch(kind, number):
-    """`number` uint8 images [number, 32, 32, 3], or float32 vectors [number, 64], for `kind` "images" or "vectors"."""
+def batch(kind, number, size=64):
+    """`number` events of a kind: uint8 "images" [number, 32, 32, 3], or float32 "vectors" [number, size]."""
     random = np.random.default_rng(0)
     if kind == "images":
         return random.integers(0, 256, (number, 32, 32, 3), dtype=np.uint8)
-    return random.normal(size=(number, 64)).astype(np.float32)
+    return random.normal(size=(number, size)).astype(np.float32)

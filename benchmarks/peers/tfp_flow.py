@@ -13,13 +13,15 @@ class TfpFlow:
     Args:
       distribution: over pixel values in [0, 256), or over vectors.
       kind: "images" or "vectors", the kind of its events.
+      number: number of events a call; by default `TRAINING_BATCH` and `BATCH`.
     """
 
-    def __init__(self, distribution, kind):
-        self.kind = kind
+    def __init__(self, distribution, kind, number=None):
+        size = distribution.event_shape[0]
+        training, self.number = number or TRAINING_BATCH[kind], number or BATCH[kind]
         self.events = {
-            "train_step": tf.constant(random_data.batch(kind, TRAINING_BATCH[kind])),
-            "log_prob": tf.constant(random_data.batch(kind, BATCH[kind])),
+            "train_step": tf.constant(random_data.batch(kind, training, size)),
+            "log_prob": tf.constant(random_data.batch(kind, self.number, size)),
         }
         optimizer = tf_keras.optimizers.Adam(1e-3, global_clipnorm=100.0)
         optimizer.build(distribution.trainable_variables)
@@ -36,7 +38,7 @@ class TfpFlow:
             return loss
 
         def sample():
-            x = distribution.sample(BATCH[kind])
+            x = distribution.sample(self.number)
             return tf.cast(tf.clip_by_value(x, 0, 255), tf.uint8) if kind == "images" else x
 
         self._functions = {
@@ -54,7 +56,7 @@ class TfpFlow:
         return self._run("sample")
 
     def size(self, method):
-        return (TRAINING_BATCH if method == "train_step" else BATCH)[self.kind]
+        return len(self.events[method]) if method in self.events else self.number
 
     def flops(self, method):
         return flops.of_graph(self._functions[method], *self._arguments(method))

@@ -11,17 +11,16 @@ tfb = tfp.bijectors
 tfd = tfp.distributions
 
 
-def vector_real_nvp():
-    """Couplings that keep the first half of the entries, with a reversal between them."""
-    (size,) = VECTORS["event_shape"]
+def vector_real_nvp(size=64, number=None):
+    """Couplings that keep the first half of the entries, with a reversal between them; `number` vectors a call."""
     bijectors = []
     for _ in range(VECTORS["num_couplings"]):
-        network = _network(size // 2, size)
+        network = _network(size // 2, 2 * (size - size // 2))
         coupling = tfb.RealNVP(num_masked=size // 2, shift_and_log_scale_fn=_shift_and_log_scale(network))
         coupling.network = network  # So the distribution finds the variables.
         bijectors += [coupling, tfb.Permute(list(reversed(range(size))))]
     base = tfd.Sample(tfd.Normal(0.0, 1.0), size)
-    return TfpFlow(tfd.TransformedDistribution(base, tfb.Chain(bijectors[:-1])), "vectors")
+    return TfpFlow(tfd.TransformedDistribution(base, tfb.Chain(bijectors[:-1])), "vectors", number)
 
 
 def _network(inputs, outputs):

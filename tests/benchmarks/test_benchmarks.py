@@ -26,9 +26,10 @@ from benchmarks import (
     steps,
     timed_training,
     timing,
+    vectors,
     workers,
 )
-from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours
+from benchmarks.peers import RNODE, TRAINING_BATCH, Maker, bare, ours, tfp_real_nvp
 from benchmarks.peers import continuous as blocks
 
 
@@ -82,6 +83,29 @@ def test_a_machine_without_bfloat16_measures_the_rest(precisions, monkeypatch):
         assert any("bfloat16" in name for name in names) == ("bfloat16" in precisions)
         assert {peers.OURS, *peers.PEERS} <= set(names)
     assert [ratio.at_most for ratio in ratios if "sample / log_prob" in ratio.name] == [2.5, None]
+
+
+def test_the_part_of_vectors_compares_each_size_and_number_with_each_peer(monkeypatch):
+    monkeypatch.setattr(
+        timing, "measured", lambda pool, pairs, n: {p: timing.Measurement(*p, [1], 1, 1) for p in pairs}
+    )
+    pool = types.SimpleNamespace(close=lambda: None)
+    run = types.SimpleNamespace(pool=pool, repetitions=1, report=lambda line: None)
+    ratios, rows = vectors.measure_vectors(run)
+    assert len(ratios) == len(vectors.SIZES) * len(vectors.NUMBERS) * 3 * 3 and len(rows) == len(ratios) // 3 * 4
+    assert {ratio.at_most for ratio in ratios if "TFP" in ratio.name} == {0.9, 1.0}
+    assert ratios[0].name.startswith("256 of 2, train_step: ours, vectors / ")
+
+
+@pytest.mark.parametrize("module", [ours, tfp_real_nvp])
+def test_flows_of_vectors_take_their_size_and_number(module, monkeypatch):
+    monkeypatch.setitem(peers.VECTORS, "hidden_units", (4,))
+    contestant = module.vector_real_nvp(size=3, number=5)
+    if module is ours:
+        contestant.model.sample(3)  # The graph of another number of samples is for any number.
+    for method in vectors.METHODS:
+        getattr(contestant, method)()
+        assert contestant.size(method) == 5 and contestant.flops(method) > 0
 
 
 def test_the_results_are_written_as_json_and_as_a_table(tmp_path):
