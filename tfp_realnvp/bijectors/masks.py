@@ -204,19 +204,21 @@ class Split(Mask):
         b = np.asarray(b)
         if b.ndim != 1 or not np.isin(b, (0, 1)).all():
             raise ValueError(f"mask must be a vector of 0 (changed) and 1 (kept); got {b}")
-        self._b, self._num_kept = b, int(b.sum())
-        self._order = np.argsort(1 - b, kind="stable")  # The kept entries, then the changed ones.
+        self._b, self._keeps_first = b, bool(b[:1].sum())
+        is_second = b != b[:1]  # The first part is that of the first entry, so that all alternating masks have one order.
+        self._num_first = int(np.sum(~is_second))
+        self._order = np.argsort(is_second, kind="stable")
         self._places = np.argsort(self._order)
 
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._b}
 
     def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        kept, changed = tf.split(_in_order(x, self._order), [self._num_kept, -1], axis=-1)
-        return kept, changed
+        first, second = tf.split(_in_order(x, self._order), [self._num_first, -1], axis=-1)
+        return (first, second) if self._keeps_first else (second, first)
 
     def merge(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        return _in_order(tf.concat([kept, changed], axis=-1), self._places)
+        return _in_order(tf.concat([kept, changed] if self._keeps_first else [changed, kept], axis=-1), self._places)
 
     def sum_changed(self, values: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(values, axis=-1)
@@ -225,10 +227,15 @@ class Split(Mask):
 def _in_order(x: tf.Tensor, places: np.ndarray) -> tf.Tensor:
     """The entries of vectors in the order of these places.
 
-    TensorFlow copies a row at once, and the entries of a last axis one by one. So a graph gathers rows.
+    TensorFlow gathers the entries of a last axis one by one. So a graph gathers rows, which are copied at once. The
+    order of an alternating mask needs no gathering: it transposes pairs of entries.
     """
     if tf.executing_eagerly() or x.shape.rank != 2:
         return tf.gather(x, places, axis=-1)
+    size = len(places)
+    for shape in [(2, size // 2), (size // 2, 2)] if size % 2 == 0 else []:
+        if np.array_equal(places, np.arange(size).reshape(shape).T.ravel()):
+            return tf.reshape(tf.transpose(tf.reshape(x, [-1, *shape]), [0, 2, 1]), [-1, size])
     return tf.transpose(tf.gather(tf.transpose(x), places))
 
 
