@@ -155,8 +155,8 @@ MUTANTS = (
     Mutant(
         "a temperature that scales the mean as well",
         "tfp_realnvp/sampling.py",
-        "return mean + temperature * (z - mean)",
-        "return temperature * (mean + z)",
+        "return mean + tf.cast(temperature, z.dtype) * (z - mean)",
+        "return tf.cast(temperature, z.dtype) * (mean + z)",
         ("tests/test_model.py", "-k=temperature"),
     ),
     Mutant(

@@ -205,7 +205,7 @@ class Split(Mask):
         if b.ndim != 1 or not np.isin(b, (0, 1)).all():
             raise ValueError(f"mask must be a vector of 0 (changed) and 1 (kept); got {b}")
         self._b, self._keeps_first = b, bool(b[:1].sum())
-        is_second = b != b[:1]  # The first part is that of the first entry, so that all alternating masks have one order.
+        is_second = b != b[:1]  # The first part has the first entry, so that all alternating masks have one order.
         self._num_first = int(np.sum(~is_second))
         self._order = np.argsort(is_second, kind="stable")
         self._places = np.argsort(self._order)
