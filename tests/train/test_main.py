@@ -246,7 +246,7 @@ def test_help_says_what_there_is():
         (["--config.batch_size=many"], "--config.batch_size=many"),
         (["--config=no/such/file.py"], "error: --config: [Errno 2] No such file or directory: 'no/such/file.py'"),
         (
-            ["--config=cifar10"],
+            ["--config=cifar"],
             "of train/configs: breast_cancer.py, breast_cancer_ffjord.py, celeb_a.py, checkerboard.py, ",
         ),
     ],
