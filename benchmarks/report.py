@@ -83,12 +83,14 @@ def markdown(header, parts):
 
 
 def table(rows):
-    """The lines of a Markdown table with one row per dictionary; columns with lists are left out.
+    """The lines of a Markdown table with one row per dictionary, none without rows; columns with lists are left out.
 
     Example:
       >>> table([{"name": "a", "seconds": 1.5, "all": [1.0, 2.0]}])
       ['| name | seconds |', '|-|-|', '| a | 1.50 |']
     """
+    if not rows:
+        return []
     columns = [
         name
         for name in dict.fromkeys(name for row in rows for name in row)

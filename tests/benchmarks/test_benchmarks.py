@@ -116,6 +116,7 @@ def test_the_results_are_written_as_json_and_as_a_table(tmp_path):
     assert "| train_step: ours / theirs | 1.50 | ≤ 0.85 | no | 1.50 |" in lines
     assert "| ours | train_step | 1,000 | 3.00 | 3.00 | 3.00 | 333 | 10.67 |" in lines
     assert '"is_met": false' in (tmp_path / "results.json").read_text()
+    assert report.table([]) == []  # as of a part without ratios
 
 
 def test_both_gradients_of_a_convolution_are_counted():
