@@ -1,6 +1,6 @@
 # make train     trains on the embedded digits, into runs/digits     make moons    the same in the plane, into runs/moons
 # make test      the whole test suite                                make lint     style, formatting and types
-# make benchmark measures this package against its peers, in 20 minutes, into benchmarks/results
+# make benchmark measures this package against its peers, in 45 minutes, into benchmarks/results
 # make docs      the documentation, into site/                       make wheel   wheel and sdist, into dist/, and a try of the wheel
 # make test-oldest   the suite with the oldest versions that pyproject.toml allows, in an environment of its own
 # make tutorials runs the notebooks of docs/tutorials and stores their outputs

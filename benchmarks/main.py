@@ -1,6 +1,6 @@
 """Measures this package against its peers: ratios within one run, medians of interleaved repetitions.
 
-  python -m benchmarks.main                                     everything, in 20 minutes on two cores
+  python -m benchmarks.main                                     everything, in about 45 minutes on two cores
   python -m benchmarks.main --only=step,memory                  some parts
   python -m benchmarks.main --data_dir=DIR                      a folder with TFDS's CIFAR-10, for pipeline and quality
 

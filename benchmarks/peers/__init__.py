@@ -20,7 +20,8 @@ import importlib
 import os
 
 CONFIG_A = dict(event_shape=(32, 32, 3), num_scales=2, filters=32, num_blocks=4)
-VECTORS = dict(event_shape=(64,), num_couplings=8, hidden_units=(512, 512))
+VECTORS = dict(num_couplings=8, hidden_units=(512, 512))
+VECTOR_SIZE = 64  # Where a part does not choose sizes itself.
 RNODE = dict(
     event_shape=(32, 32, 3), filters=64, num_layers=4, tolerance=1e-3, coefficient=0.01, batch_size=16
 )  # A block of RNODE, with the coefficients of its regularizers in bits per dimension.
@@ -74,6 +75,14 @@ NFLOWS_VECTORS, ZUKO_VECTORS = "nflows, vectors", "zuko, vectors"
 MATRIX_PRODUCT = "matrix product"
 PEERS = (NFLOWS, NORMFLOWS, TFP_GLOW)  # In float32, their default.
 
+# The flows of vectors; each takes the size of a vector and the number of vectors.
+OF_VECTORS = {
+    OUR_VECTORS: "peers.ours:vector_real_nvp",
+    TFP_VECTORS: "peers.tfp_real_nvp:vector_real_nvp",
+    NFLOWS_VECTORS: "peers.torch_vectors:of_nflows",
+    ZUKO_VECTORS: "peers.torch_vectors:of_zuko",
+}
+
 CONTESTANTS = {
     OURS: Maker("peers.ours:real_nvp", dict(dtype=DTYPE_POLICY["float32"])),
     OURS_BFLOAT16: Maker("peers.ours:real_nvp", dict(dtype=DTYPE_POLICY["bfloat16"])),
@@ -85,17 +94,9 @@ CONTESTANTS = {
     NFLOWS_BFLOAT16: Maker("peers.nflows_peer:real_nvp", dict(autocast=True)),
     NORMFLOWS: Maker("peers.normflows_peer:real_nvp"),
     TFP_GLOW: Maker("peers.tfp_glow:glow"),
-    OUR_VECTORS: Maker("peers.ours:vector_real_nvp"),
     OUR_SUBPIXEL: Maker("peers.ours:of_family", dict(config="train.configs.cifar10_fast")),
     OUR_GLOW: Maker("peers.ours:of_family", dict(config="train.configs.glow_cifar10_small")),
-    TFP_VECTORS: Maker("peers.tfp_real_nvp:vector_real_nvp"),
+    **{name: Maker(OF_VECTORS[name]) for name in (OUR_VECTORS, TFP_VECTORS)},
     MATRIX_PRODUCT: Maker("peers.matrix_product:MatrixProduct"),
-}
-# The flows of vectors of the part `vectors`; each takes the size of a vector and the number of vectors.
-OF_VECTORS = {
-    OUR_VECTORS: "peers.ours:vector_real_nvp",
-    TFP_VECTORS: "peers.tfp_real_nvp:vector_real_nvp",
-    NFLOWS_VECTORS: "peers.torch_vectors:of_nflows",
-    ZUKO_VECTORS: "peers.torch_vectors:of_zuko",
 }
 PACKAGES = ("torch", "nflows", "normflows", "zuko")  # See requirements-bench.txt.

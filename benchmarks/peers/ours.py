@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 import tfp_realnvp as rnvp
 from benchmarks import flops
-from benchmarks.peers import BATCH, CONFIG_A, TRAINING_BATCH, VECTORS, random_data
+from benchmarks.peers import BATCH, CONFIG_A, TRAINING_BATCH, VECTOR_SIZE, VECTORS, random_data
 from train.runs import precision
 
 tfb = tfp.bijectors
@@ -20,9 +20,9 @@ def real_nvp(dtype, **options):
     return Ours(rnvp.RealNVP(**CONFIG_A, dtype=dtype, seed=0, **options))
 
 
-def vector_real_nvp(size=64, number=None):
+def vector_real_nvp(size=VECTOR_SIZE, number=None):
     """Couplings over vectors of this size, conditioned by MLPs; `number` of them a call."""
-    return Ours(rnvp.VectorRealNVP(**{**VECTORS, "event_shape": (size,)}, seed=0), "vectors", number)
+    return Ours(rnvp.VectorRealNVP((size,), **VECTORS, seed=0), "vectors", number)
 
 
 def of_family(config):

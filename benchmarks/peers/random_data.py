@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from benchmarks.peers import VECTOR_SIZE
 
-def batch(kind, number, size=64):
+
+def batch(kind, number, size=VECTOR_SIZE):
     """`number` events of a kind: uint8 "images" [number, 32, 32, 3], or float32 "vectors" [number, size]."""
     random = np.random.default_rng(0)
     if kind == "images":

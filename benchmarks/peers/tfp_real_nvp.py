@@ -4,14 +4,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from benchmarks.peers import VECTORS
+from benchmarks.peers import VECTOR_SIZE, VECTORS
 from benchmarks.peers.tfp_flow import TfpFlow
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
 
-def vector_real_nvp(size=64, number=None):
+def vector_real_nvp(size=VECTOR_SIZE, number=None):
     """Couplings that keep the first half of the entries, with a reversal between them; `number` vectors a call."""
     bijectors = []
     for _ in range(VECTORS["num_couplings"]):
